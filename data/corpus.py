@@ -1,0 +1,149 @@
+"""`--corpus` -> one string: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
+
+import difflib
+import glob
+import gzip
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from data.download import Remote, fetch, remote_from_url
+from data.errors import InputError
+
+BUNDLED = {'lyrics': pathlib.Path(__file__).parent / 'corpora' / 'lyrics.txt'}
+REMOTE = {
+    'jaychou': Remote(
+        'https://raw.githubusercontent.com/d2l-ai/d2l-zh/v1/data/jaychou_lyrics.txt.zip',
+        'jaychou_lyrics.txt.zip',
+        ('sha256', '3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043'),
+    ),
+    'time_machine': Remote(
+        'http://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt',
+        'timemachine.txt',
+        ('sha1', '090b5e7e70c295757f55df93cb0a180b9691891a'),
+    ),
+}
+NAMES = (*BUNDLED, *REMOTE)
+NEWLINES = ('space', 'keep')
+
+_FOLDER_SUFFIXES = ('.txt', '.gz', '.zip')
+# Tried in this order to advise on bytes that the given encoding cannot read; the last one reads anything.
+_LIKELY_ENCODINGS = ('utf-8', 'gb18030', 'big5', 'shift_jis', 'euc_kr', 'cp1252', 'latin-1')
+
+
+def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_characters: int = 0) -> str:
+    r"""Reads the whole corpus as one normalised string.
+
+    Args:
+      corpus: a name out of `NAMES`, an http(s) URL, a file (`.zip`: its `.txt` members; `.gz`: unpacked), a folder (all
+        its `.txt`, `.gz` and `.zip` files, below it too, in the order of their names) or a glob.
+      encoding: the name of a Python text encoding; a byte order mark at the start is dropped.
+      newlines: `space` turns each `\n` and each `\r` into one space, as the book's section does; `keep` keeps every
+        line break as one `\n`.
+      max_characters: only so many from the start, counted after that; 0 takes all.
+
+    Raises:
+      InputError: nothing there, nothing in it, or bytes that `encoding` cannot decode.
+    """
+    documents = [_decode(content, encoding, label) for path in _paths(corpus) for label, content in _documents(path)]
+    text = _normalise('\n'.join(documents), newlines)
+    if not text.strip():
+        raise InputError(
+            f'corpus {corpus!r} is empty: there is no character in it to learn from. Give another --corpus.'
+        )
+    return text[:max_characters] if max_characters else text
+
+
+def _paths(corpus: str) -> list[pathlib.Path]:
+    if corpus in BUNDLED:
+        return [BUNDLED[corpus]]
+    if corpus in REMOTE:
+        return [fetch(REMOTE[corpus])]
+    if corpus.lower().startswith(('http://', 'https://')):
+        return [fetch(remote_from_url(corpus))]
+    path = pathlib.Path(corpus).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in _FOLDER_SUFFIXES and p.is_file())
+        if not found:
+            raise InputError(
+                f'corpus folder {corpus!r} holds no {", ".join(_FOLDER_SUFFIXES)} file. Name a file or a glob.'
+            )
+        return found
+    if path.exists():
+        return [path]
+    found = sorted(pathlib.Path(p) for p in glob.glob(str(path), recursive=True) if pathlib.Path(p).is_file())
+    if not found:
+        raise InputError(_not_found(corpus))
+    return found
+
+
+def _not_found(corpus: str) -> str:
+    siblings = [p.name for p in pathlib.Path().glob('*.txt')]
+    close = difflib.get_close_matches(corpus, [*NAMES, *siblings], n=1)
+    hint = f' Did you mean {close[0]}?' if close else ''
+    return (
+        f'corpus {corpus!r} is no file, folder or glob that matches one, no http(s) URL and no known name '
+        f'({", ".join(NAMES)}).{hint}'
+    )
+
+
+def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields `(name for messages, bytes)` for each text in the file."""
+    try:
+        if path.suffix.lower() == '.zip':
+            yield from _zip_members(path)
+        elif path.suffix.lower() == '.gz':
+            yield str(path), gzip.decompress(path.read_bytes())
+        else:
+            yield str(path), path.read_bytes()
+    # zipfile says RuntimeError for a member under a password and NotImplementedError (one too) for a method it lacks.
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        raise InputError(f'cannot read {path}: {error}. Give a text file, or a sound .zip or .gz of one.') from error
+
+
+def _zip_members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.lower().endswith('.txt'))
+        if not names:
+            raise InputError(f'{path} holds no .txt file, only: {", ".join(archive.namelist()[:5]) or "nothing"}.')
+        for name in names:
+            yield f'{path}/{name}', archive.read(name)
+
+
+def _decode(content: bytes, encoding: str, label: str) -> str:
+    try:
+        text = content.decode(encoding)
+    except LookupError as error:
+        raise InputError(f'encoding {encoding!r} is not one that Python can decode. Try utf-8 or gb18030.') from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f'{label} is not {encoding}: byte {content[error.start]:#04x} at offset {error.start:,} cannot be decoded. '
+            f'Try --encoding={_likely_encoding(content, encoding)}.'
+        ) from error
+    if '\0' in text:
+        offset = len(text[: text.index('\0')].encode(encoding))
+        raise InputError(
+            f'{label} has a NUL character at byte {offset:,}: not text in {encoding}. Try --encoding=utf-16.'
+        )
+    return text.removeprefix('\ufeff')
+
+
+def _likely_encoding(content: bytes, refused: str) -> str:
+    if content.startswith((b'\xff\xfe', b'\xfe\xff')):
+        return 'utf-16'
+
+    def reads(encoding: str) -> bool:
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    return next(encoding for encoding in _LIKELY_ENCODINGS if encoding != refused and reads(encoding))
+
+
+def _normalise(text: str, newlines: str) -> str:
+    if newlines == 'keep':
+        return text.replace('\r\n', '\n').replace('\r', '\n')
+    return text.replace('\n', ' ').replace('\r', ' ')

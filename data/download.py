@@ -1,0 +1,98 @@
+"""A URL -> a file in the data home, fetched once and checked."""
+
+import dataclasses
+import hashlib
+import http.client
+import os
+import pathlib
+import sys
+import urllib.parse
+import urllib.request
+
+from keras.utils import Progbar
+
+from data.errors import InputError
+
+_CHUNK = 1 << 16  # bytes
+_TIMEOUT = 30  # seconds without a byte
+
+
+@dataclasses.dataclass(frozen=True)
+class Remote:
+    """A file on the web: where it is, what it is called here, and `(algorithm, hex digest)` when it is known."""
+
+    url: str
+    filename: str
+    digest: tuple[str, str] | None = None
+
+
+def data_home() -> pathlib.Path:
+    """`$CHARRNN_DATA_HOME`, by default `~/.cache/charrnn`."""
+    return pathlib.Path(os.environ.get('CHARRNN_DATA_HOME') or '~/.cache/charrnn').expanduser()
+
+
+def remote_from_url(url: str) -> Remote:
+    """The file that stands at `url`, kept under a name of its own so that two URLs never share a file."""
+    name = pathlib.PurePosixPath(urllib.parse.urlparse(url).path).name or 'index.txt'
+    return Remote(url, f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}')
+
+
+def fetch(remote: Remote) -> pathlib.Path:
+    """Returns the local copy of `remote`, downloading it if it is not in the data home yet.
+
+    Raises:
+      InputError: the file cannot be fetched or written, or its digest is not the expected one.
+    """
+    path = data_home() / remote.filename
+    if not path.exists():
+        _download(remote, path)
+    elif remote.digest and _digest(path, remote.digest[0]) != remote.digest[1]:
+        raise InputError(_mismatch(remote, path) + f' Delete {path} to fetch it again.')
+    return path
+
+
+def _download(remote: Remote, path: pathlib.Path) -> None:
+    """Downloads aside, checks, then renames: `path` appears whole and right, or not at all."""
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open('wb') as file:
+            _copy(remote.url, file)
+        if remote.digest and _digest(part, remote.digest[0]) != remote.digest[1]:
+            raise InputError(_mismatch(remote, part) + ' Nothing was kept; try again.')
+        part.replace(path)
+    except (OSError, http.client.HTTPException) as error:
+        raise InputError(
+            f'cannot fetch {remote.url} into {path}: {error}. Put the file there by hand, or set CHARRNN_DATA_HOME to '
+            f'a folder that holds {remote.filename}.'
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(url: str, target) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+        size = int(response.headers.get('Content-Length') or 0)
+        print(f'downloading {url}' + (f' ({size:,} bytes)' if size else ''), flush=True)
+        bar = Progbar(size or None, unit_name='byte') if sys.stdout.isatty() else None
+        done = 0
+        while chunk := response.read(_CHUNK):
+            target.write(chunk)
+            done += len(chunk)
+            if bar:
+                bar.update(done, finalize=done == size)
+        if size and done != size:
+            raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
+
+
+def _digest(path: pathlib.Path, algorithm: str) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _mismatch(remote: Remote, path: pathlib.Path) -> str:
+    algorithm, expected = remote.digest
+    return (
+        f'{remote.filename} is not the file that {remote.url} is known to hold: its {algorithm} is '
+        f'{_digest(path, algorithm)}, it must be {expected}.'
+    )
