@@ -1,0 +1,125 @@
+"""What a run is: frozen, validated settings, and the one place where every default stands."""
+
+import dataclasses
+import math
+
+from data.corpus import NEWLINES
+from data.errors import InputError
+from data.windows import SAMPLING
+
+ACTIVATIONS = ('tanh', 'relu')
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f'{name}={value!r} is not one of {", ".join(choices)}.')
+
+
+def _check_at_least(name: str, value: float, lowest: float) -> None:
+    if not math.isfinite(value) or value < lowest:
+        raise InputError(f'{name}={value} must be a finite number, {lowest} or more.')
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which text, and which windows of it a minibatch takes."""
+
+    corpus: str = 'lyrics'
+    encoding: str = 'utf-8'
+    newlines: str = 'space'
+    max_characters: int = 0
+    sampling: str = 'random'
+    batch_size: int = 32
+    num_steps: int = 35
+
+    def __post_init__(self):
+        _check_choice('newlines', self.newlines, NEWLINES)
+        _check_choice('sampling', self.sampling, SAMPLING)
+        _check_at_least('max_characters', self.max_characters, 0)
+        _check_at_least('batch_size', self.batch_size, 1)
+        _check_at_least('num_steps', self.num_steps, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The shape of the model and its first weights."""
+
+    activation: str = 'tanh'
+    hidden_size: int = 256
+    init_scale: float = 0.01
+
+    def __post_init__(self):
+        _check_choice('activation', self.activation, ACTIVATIONS)
+        _check_at_least('hidden_size', self.hidden_size, 1)
+        _check_at_least('init_scale', self.init_scale, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are found, and what is shown meanwhile."""
+
+    num_epochs: int = 250
+    learning_rate: float = 100.0
+    clip_norm: float = 0.01
+    seed: int = 0
+    jit: bool = True
+    sample_every: int = 50
+    sample_length: int = 50
+    prefixes: tuple[str, ...] = ('分开', '不分开')
+
+    def __post_init__(self):
+        _check_at_least('num_epochs', self.num_epochs, 1)
+        _check_at_least('learning_rate', self.learning_rate, 0.0)
+        _check_at_least('clip_norm', self.clip_norm, 0.0)
+        _check_at_least('seed', self.seed, 0)
+        _check_at_least('sample_every', self.sample_every, 0)
+        _check_at_least('sample_length', self.sample_length, 0)
+        if not all(self.prefixes):
+            raise InputError(
+                f'prefixes={",".join(self.prefixes)!r} has an empty prefix: each needs one character or more.'
+            )
+
+
+# What may differ when a run goes on. These do not touch the weights of a step; the corpus is compared by its text.
+MAY_CHANGE = frozenset({'corpus', 'num_epochs', 'sample_every', 'sample_length', 'prefixes'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All the settings of a run, in three groups whose fields have distinct names: the names of the flags."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def to_dict(self) -> dict:
+        """`{field: value}` over the three groups, ready for JSON."""
+        return {name: value for group in dataclasses.asdict(self).values() for name, value in group.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> 'Config':
+        """The config with these values, and defaults for the rest. Raises `InputError` if a name or value is off."""
+        return cls().replace(values)
+
+    def replace(self, values: dict) -> 'Config':
+        """A copy in which the named fields have new values."""
+        unknown = values.keys() - self.to_dict().keys()
+        if unknown:
+            raise InputError(f'config has no field {sorted(unknown)}; it has {sorted(self.to_dict())}.')
+        groups = {}
+        for group in dataclasses.fields(self):
+            current = getattr(self, group.name)
+            own = {f.name: _like(f.default, values[f.name]) for f in dataclasses.fields(current) if f.name in values}
+            groups[group.name] = dataclasses.replace(current, **own)
+        return Config(**groups)
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple]:
+    """`{field: (old value, new value)}` for the fields that must not change when a run goes on, but do."""
+    then, now = old.to_dict(), new.to_dict()
+    return {name: (then[name], now[name]) for name in then if name not in MAY_CHANGE and then[name] != now[name]}
+
+
+def _like(default, value):
+    """JSON and flags have lists where the fields have tuples."""
+    return tuple(value) if isinstance(default, tuple) else value

@@ -1,0 +1,182 @@
+"""Prefix -> text, with a model: the same graph in the trainer and in the exported artifact."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from data.vocabulary import Vocabulary
+from pipeline.model import CharRNN, State
+from pipeline.samplers import sample
+
+SIGNATURE = (
+    tf.TensorSpec([None], tf.string, 'prefix'),
+    tf.TensorSpec([None], tf.int32, 'length'),
+    tf.TensorSpec([None], tf.float32, 'temperature'),
+    tf.TensorSpec([None], tf.int32, 'top_k'),
+    tf.TensorSpec([None], tf.float32, 'top_p'),
+    tf.TensorSpec([None], tf.int64, 'seed'),
+)
+
+
+class Generator(tf.Module):
+    """Continues each of N prefixes by as many characters as its row asks for.
+
+    A row's text never depends on the rows beside it: the prefixes may have any lengths, and each row has a stream of
+    random numbers of its own, fixed by its seed.
+    """
+
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary):
+        super().__init__()
+        self.model = model
+        self.vocabulary = vocabulary
+        self._compiled = tf.function(self.__call__, input_signature=SIGNATURE)
+
+    def texts(
+        self,
+        prefixes: Sequence[str],
+        length: int,
+        *,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """The texts for some prefixes with the same knobs; row n draws with `seed + n`."""
+        rows = len(prefixes)
+        text, _ = self._compiled(
+            tf.constant(prefixes, tf.string),
+            tf.fill([rows], length),
+            tf.fill([rows], temperature),
+            tf.fill([rows], top_k),
+            tf.fill([rows], top_p),
+            seed + tf.range(rows, dtype=tf.int64),
+        )
+        return [one.decode() for one in text.numpy()]
+
+    def __call__(
+        self,
+        prefix: tf.Tensor,
+        length: tf.Tensor,
+        temperature: tf.Tensor,
+        top_k: tf.Tensor,
+        top_p: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
+
+        Args:
+          prefix: string, UTF-8, at least one character, all of them in the vocabulary.
+          length: int32, how many characters to add, 0 or more.
+          temperature: float32, 0 or more. 0: greedy.
+          top_k: int32, 0 or more. 0: off.
+          top_p: float32, above 0 and at most 1. 1: off.
+          seed: int64, chooses the row's random numbers.
+
+        Returns:
+          text: string, the prefix and what follows it.
+          log_likelihood: float32, nats: the sum of ln p of the added characters under the model as it is, whatever
+            temperature, top_k and top_p they were drawn with.
+
+        Raises:
+          InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
+        """
+        finite = tf.math.is_finite(temperature)
+        with tf.control_dependencies(
+            _check_rows(prefix, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        ):
+            ids, prefix_length = self.vocabulary.encode_tensor(prefix, 'prefix')
+        with tf.control_dependencies(
+            [
+                _check('prefix', prefix_length, prefix_length > 0, 'have one or more', 'has {} characters'),
+                _check('length', length, length >= 0, 'be 0 or more'),
+                _check('temperature', temperature, (temperature >= 0) & finite, 'be finite, 0 (greedy) or more'),
+                _check('top_k', top_k, top_k >= 0, 'be 0 (off) or more'),
+                _check('top_p', top_p, (top_p > 0) & (top_p <= 1), 'be above 0 and at most 1 (off)'),
+            ]
+        ):
+            uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(length), 1))
+
+            def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+                return sample(logits, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
+
+            state = self.model.zero_state(tf.shape(prefix)[0])
+            ids, log_likelihood = generate_ids(self.model.step, state, ids, prefix_length, length, choose)
+            return self.vocabulary.decode_tensor(ids, prefix_length + length), log_likelihood
+
+
+def generate_ids(
+    step: Callable[[tf.Tensor, State], tuple[tf.Tensor, State]],
+    state: State,
+    prefix: tf.Tensor,
+    prefix_length: tf.Tensor,
+    length: tf.Tensor,
+    choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Feeds each row its prefix a character at a time, then what `choose` makes of the logits.
+
+    Args:
+      step: `(ids [N], state) -> (logits [N, V], state)`.
+      state: the state before the first character.
+      prefix: ids, `[N, P] int32`.
+      prefix_length: `[N] int32`, how many of its P ids each row has, one or more.
+      length: `[N] int32`, how many ids to add to each row.
+      choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts a row's added ids from 0, and
+        stays inside 0 ... max(length)-1 where the row's choice is not used.
+
+    Returns:
+      ids: `[N, max(prefix_length + length)] int32`; behind a row's own end stands what the row would go on with.
+      log_likelihood: `[N] float32`, the sum of ln p of the added ids, nats.
+    """
+    total = prefix_length + length
+    num_positions = tf.reduce_max(total)
+    last_position = tf.maximum(tf.reduce_max(length) - 1, 0)
+    given = tf.pad(prefix, [[0, 0], [0, tf.maximum(num_positions - tf.shape(prefix)[1], 0)]])
+
+    def body(t, ids, state, log_likelihood, written):
+        logits, state = step(ids, state)
+        position = t - prefix_length
+        chosen = choose(logits, tf.clip_by_value(position, 0, last_position))
+        ids = tf.where(position >= 0, chosen, given[:, t])
+        log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)
+        log_likelihood += tf.where((position >= 0) & (t < total), log_p, 0.0)
+        return t + 1, ids, state, log_likelihood, written.write(t, ids)
+
+    written = tf.TensorArray(tf.int32, num_positions, element_shape=[None])
+    first = given[:, 0]
+    start = (1, first, state, tf.zeros(tf.shape(total)), written.write(0, first))
+    _, _, _, log_likelihood, written = tf.while_loop(lambda t, *_: t < num_positions, body, start)
+    # [M, N] -> [N, M] by a gather: on some CPUs oneDNN prints an error line for each transpose of integers.
+    rows = tf.shape(prefix)[0]
+    by_row = tf.range(rows)[:, tf.newaxis] + tf.range(num_positions) * rows
+    return tf.gather(written.concat(), by_row), log_likelihood
+
+
+def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """`[N, count]` numbers in [0, 1): row n's are fixed by `seed[n]` (int64), and a larger count only adds to them."""
+    return tf.map_fn(
+        lambda one: tf.random.stateless_uniform([count], seed=tf.stack([one, 0]), alg='philox'),
+        seed,
+        fn_output_signature=tf.TensorSpec([None], tf.float32),
+    )
+
+
+def _check_rows(prefix: tf.Tensor, **others: tf.Tensor) -> list[tf.Operation]:
+    """Asserts that there is a row, and that each of the others has as many rows as the prefix."""
+    rows = tf.shape(prefix)[0]
+    checks = [tf.debugging.Assert(rows > 0, ['prefix has no row; give one or more'])]
+    for name, value in others.items():
+        own = tf.shape(value)[0]
+        message = tf.strings.format(f'{name} has {{}} rows and prefix {{}}; give one value a prefix', (own, rows))
+        checks.append(tf.debugging.Assert(own == rows, [message]))
+    return checks
+
+
+def _check(name: str, values: tf.Tensor, valid: tf.Tensor, rule: str, found: str = 'is {}') -> tf.Operation:
+    """Asserts that each row of `valid` holds; the message names the first that does not, its value and the rule."""
+
+    def message() -> tf.Tensor:
+        row = tf.argmin(tf.cast(valid, tf.int32))
+        return tf.strings.format(f'{name}[{{}}] {found}; it must {rule}', (row, values[row]))
+
+    all_valid = tf.reduce_all(valid)
+    return tf.debugging.Assert(all_valid, [tf.cond(all_valid, lambda: '', message)])

@@ -1,0 +1,77 @@
+"""What a person sees of a run: lines and a bar in the console, curves and samples in TensorBoard."""
+
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+from keras.utils import Progbar
+
+from pipeline.trainer import Progress
+
+_SECONDS_BETWEEN_LINES = 60.0
+_FLUSH_MILLIS = 5000
+_CLEAR_LINE = '\r\033[K'
+
+
+class Monitor:
+    """Follows one run: a bar on a terminal; in a log, a line each minute at least, so that it never looks dead."""
+
+    def __init__(
+        self,
+        run_dir: pathlib.Path,
+        first_step: int,
+        last_step: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        terminal: bool | None = None,
+    ):
+        """Writes TensorBoard events into `run_dir`. `clock` tells seconds; `terminal` is stdout's kind unless given."""
+        self._writer = tf.summary.create_file_writer(str(run_dir), flush_millis=_FLUSH_MILLIS)
+        self._clock = clock
+        self._last_line = clock()
+        self._first_step = first_step
+        self._seconds, self._characters = 0.0, 0  # of this epoch
+        terminal = sys.stdout.isatty() if terminal is None else terminal
+        self._bar = Progbar(last_step - first_step, stateful_metrics=['perplexity']) if terminal else None
+
+    def after_call(self, progress: Progress) -> None:
+        """Moves the bar on."""
+        self._seconds += progress.seconds
+        self._characters += progress.num_characters
+        if self._bar:
+            done = progress.step - self._first_step
+            self._bar.update(done, [('perplexity', progress.perplexity)], finalize=False)
+
+    def after_epoch(self, progress: Progress, line_is_due: bool) -> None:
+        """Writes the curves, with the epoch as their step, and the section's line when it is due."""
+        with self._writer.as_default(step=progress.epoch):
+            tf.summary.scalar('perplexity/train', progress.perplexity)
+            tf.summary.scalar('loss/train', progress.loss)
+            tf.summary.scalar('gradients/global_norm', progress.global_norm)
+            tf.summary.scalar('gradients/clipped_fraction', progress.clipped_fraction)
+            tf.summary.scalar('learning_rate', progress.learning_rate)
+            tf.summary.scalar('characters_per_second', self._characters / self._seconds)
+        silent = not self._bar and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
+        if line_is_due or silent:
+            self.say(f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec')
+        self._seconds, self._characters = 0.0, 0
+
+    def samples(self, epoch: int, texts: list[str]) -> None:
+        """Shows the texts that the model makes of the prefixes."""
+        for text in texts:
+            self.say(f' - {text}')
+        with self._writer.as_default(step=epoch):
+            tf.summary.text('samples', texts)
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar where there is one."""
+        print(f'{_CLEAR_LINE if self._bar else ""}{line}', flush=True)
+        self._last_line = self._clock()
+
+    def close(self) -> None:
+        """Takes the bar off the screen and makes sure that all events are on disk."""
+        if self._bar:
+            print(_CLEAR_LINE, end='', flush=True)
+        self._writer.close()

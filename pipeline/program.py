@@ -1,0 +1,42 @@
+"""What every program here does the same: flags, errors for people, exit codes."""
+
+import sys
+from collections.abc import Callable
+
+from absl import app, logging
+
+from data.errors import InputError
+
+_HELP_FLAGS = {'help', 'helpshort', 'helpfull', '?'}
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags, calls `main` and exits.
+
+    Exit codes: 0 or what `main` returns; 1 with one line on stderr when the user's input cannot be used; 130 on Ctrl-C.
+    """
+
+    def guarded(argv: list[str]) -> int | None:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow reports each save at INFO
+        try:
+            if len(argv) > 1:
+                raise InputError(f'unexpected argument {argv[1]!r}: flags are written --name=value, a glob in quotes.')
+            return main()
+        except InputError as error:
+            print(f'error: {error}', file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            return 130
+
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """As absl does, but asking for help is no failure."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except SystemExit:
+        if any(argument.lstrip('-').split('=')[0] in _HELP_FLAGS for argument in argv[1:]):
+            sys.exit(0)
+        raise

@@ -1,0 +1,101 @@
+"""The run directory: what it records of a run, and whether a run may go on in it."""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import pathlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data.errors import InputError
+from data.vocabulary import Vocabulary
+from pipeline.config import Config, differences
+
+RUNS = pathlib.Path('runs')
+_CONFIG, _VOCABULARY = 'config.json', 'vocabulary.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """What `config.json` and `vocabulary.json` say of a run."""
+
+    config: Config
+    vocabulary: Vocabulary
+    corpus_sha256: str
+
+
+def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
+    """A directory of its own for a new run, such as `runs/lyrics-random-20261123-190500`."""
+    name = pathlib.PurePath(config.data.corpus.rstrip('/')).name.split('.')[0].strip('*?') or 'corpus'
+    return RUNS / f'{name}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
+
+
+def latest_run_dir() -> pathlib.Path:
+    """The run under `runs/` whose checkpoint is newest. Raises `InputError` if there is none."""
+    checkpoints = list(RUNS.glob('*/checkpoints/checkpoint'))
+    if not checkpoints:
+        raise InputError(
+            f'there is no run with a checkpoint under {RUNS}/: train one first, or name it with --run_dir.'
+        )
+    return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def exists(run_dir: pathlib.Path) -> bool:
+    """Whether a run was begun there."""
+    return (run_dir / _CONFIG).exists()
+
+
+def read(run_dir: pathlib.Path) -> Recorded:
+    """Reads what a run recorded. Raises `InputError` when `run_dir` is no run directory or its files are damaged."""
+    try:
+        config = json.loads((run_dir / _CONFIG).read_text('utf-8'))
+        vocabulary = json.loads((run_dir / _VOCABULARY).read_text('utf-8'))
+        return Recorded(
+            Config.from_dict(config['config']), Vocabulary(vocabulary['characters']), config['corpus']['sha256']
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f'run_dir {str(run_dir)!r} is not a run: it has no {pathlib.Path(error.filename).name}.'
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
+
+
+def write(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
+    """Records a run, or, over a run that goes on, its config of now. Each file appears whole or not at all."""
+    versions = {'python': platform.python_version(), 'tensorflow': tf.__version__, 'keras': keras.__version__}
+    record = {
+        'config': config.to_dict(),
+        'corpus': {'sha256': text_sha256(text), 'num_characters': len(text)},
+        'versions': versions | {'numpy': np.__version__},
+    }
+    _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters})
+    _write_json(run_dir / _CONFIG, record)
+
+
+def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, text: str) -> None:
+    """Raises `InputError` with the differences, unless a run with this config and text may go on in `run_dir`."""
+    changed = [f'--{name} is {new!r}, was {old!r}' for name, (old, new) in differences(recorded.config, config).items()]
+    if not changed and text_sha256(text) != recorded.corpus_sha256:
+        changed = [f'the text of --corpus={config.data.corpus} is not the text that the run began with']
+    if changed:
+        raise InputError(
+            f'run_dir {str(run_dir)!r} holds another run: {"; ".join(changed)}. Give it the same flags and text to go '
+            f'on, or another --run_dir to start anew.'
+        )
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of the normalised text in UTF-8."""
+    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
+
+
+def _write_json(path: pathlib.Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix('.json.part')
+    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', 'utf-8')
+    aside.replace(path)
