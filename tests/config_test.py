@@ -1,0 +1,55 @@
+"""Settings: every value a user can type is accepted or refused with its name, the value and the rule."""
+
+import json
+
+import pytest
+
+from data.errors import InputError
+from pipeline.config import Config, differences
+
+
+def test_defaults_are_those_of_the_section():
+    config = Config().to_dict()
+    section = {'hidden_size': 256, 'num_steps': 35, 'batch_size': 32, 'num_epochs': 250, 'learning_rate': 100.0}
+    section |= {'clip_norm': 0.01, 'sample_every': 50, 'sample_length': 50, 'prefixes': ('分开', '不分开')}
+    section |= {'init_scale': 0.01, 'activation': 'tanh', 'sampling': 'random', 'newlines': 'space'}
+    assert config.items() >= section.items()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('batch_size', 0),
+        ('num_steps', -3),
+        ('max_characters', -1),
+        ('hidden_size', 0),
+        ('init_scale', -0.1),
+        ('num_epochs', 0),
+        ('learning_rate', float('nan')),
+        ('learning_rate', -1.0),
+        ('clip_norm', float('inf')),
+        ('clip_norm', -0.01),
+        ('seed', -1),
+        ('sample_every', -1),
+        ('sample_length', -1),
+        ('sampling', 'sometimes'),
+        ('newlines', 'drop'),
+        ('activation', 'sigmoid'),
+        ('prefixes', ('ab', '')),
+        ('hiden_size', 3),
+    ],
+)
+def test_refuses_a_bad_value_by_name(name, value):
+    with pytest.raises(InputError, match=name):
+        Config.from_dict({name: value})
+
+
+def test_goes_through_json_and_back():
+    config = Config.from_dict({'hidden_size': 64, 'prefixes': ('a', 'b,c'), 'jit': False})
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_differences_are_the_settings_that_would_make_it_another_run():
+    old = Config()
+    new = old.replace({'num_epochs': 500, 'prefixes': ('x',), 'corpus': 'moved.txt', 'hidden_size': 64, 'seed': 1})
+    assert differences(old, new) == {'hidden_size': (256, 64), 'seed': (0, 1)}

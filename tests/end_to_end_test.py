@@ -1,0 +1,142 @@
+"""The programs as a user runs them: train, interrupt, go on, export, generate, and mistakes on the way."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import TEXT
+
+SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100']
+
+
+def _command(program: str, *flags: str) -> list[str]:
+    return [sys.executable, '-m', program, *flags]
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory, program_environment):
+    """A folder of the user's own, with a text in it, to run programs in."""
+    folder = tmp_path_factory.mktemp('user')
+    (folder / 'mine.txt').write_text(TEXT, 'utf-8')
+
+    def run(program: str, *flags: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            _command(program, *flags), cwd=folder, env=program_environment, capture_output=True, text=True
+        )
+
+    run.folder = folder
+    return run
+
+
+@pytest.fixture(scope='module')
+def trained(place):
+    """A finished run under runs/, 500 short epochs."""
+    result = place('pipeline.train', '--corpus=mine.txt', '--num_epochs=500', '--sampling=consecutive', *SMALL)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def _weights(run_dir) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(run_dir / 'checkpoints'))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith('root/')]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_training_prints_the_sections_lines_and_nothing_of_tensorflow(trained):
+    lines = trained.stdout.splitlines()
+    of_text = f'{len(TEXT)} characters, {len(set(TEXT))} distinct'
+    assert re.fullmatch(rf'mine\.txt: {of_text}; \d+ minibatches .*; [\d,]+ parameters on .*; runs/mine-.*', lines[0])
+    epoch_line = re.compile(r'epoch (\d+), perplexity \d+\.\d\d, time \d+\.\d\d sec')
+    assert [epoch_line.fullmatch(line)[1] for line in lines[1:-1:3]] == ['100', '200', '300', '400', '500']
+    assert [line[:5] for line in lines[2:4]] == [' - 分开', ' - 不分']
+    assert [len(line) for line in lines[2:4]] == [3 + 2 + 10, 3 + 3 + 10]
+    assert lines[-1].startswith('saved in runs/mine-consecutive-')
+    assert trained.stderr == ''
+
+
+def test_export_takes_the_newest_run_and_generate_the_newest_version(trained, place):
+    exported = place('export.saved_model')
+    assert exported.returncode == 0, exported.stderr
+    assert 'models/charrnn/1' in exported.stdout
+    last_samples = [line[3:] for line in trained.stdout.splitlines() if line.startswith(' - ')][-2:]
+    generated = place('export.generate', '--prefix=分开,不分开', '--length=10')
+    assert generated.stdout.splitlines() == last_samples
+    assert generated.stderr == ''
+
+
+def test_an_interrupted_run_goes_on_with_the_same_command_to_the_same_bits(trained, place, program_environment):
+    """Ctrl-C after the first lines; the rest is as if it had not been. `--run_dir` alone is enough to go on."""
+    (unbroken,) = place.folder.glob('runs/mine-consecutive-*')
+    flags = ['--corpus=mine.txt', '--run_dir=broken', '--num_epochs=500', '--sampling=consecutive', *SMALL]
+    process = subprocess.Popen(
+        _command('pipeline.train', *flags), cwd=place.folder, env=program_environment, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith('epoch 100'):
+            process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    resumed = place('pipeline.train', '--run_dir=broken')
+    assert 'goes on after epoch' in resumed.stdout
+    assert resumed.returncode == 0, resumed.stderr
+    for name, value in _weights(unbroken).items():
+        np.testing.assert_array_equal(_weights(place.folder / 'broken')[name], value, err_msg=name)
+
+
+def test_a_finished_run_trains_on_with_more_epochs_and_says_when_there_is_nothing_left(trained, place):
+    (run_dir,) = place.folder.glob('runs/mine-consecutive-*')
+    again = place('pipeline.train', f'--run_dir={run_dir}')
+    assert again.returncode == 0
+    assert 'nothing left to train' in again.stdout
+    longer = place('pipeline.train', f'--run_dir={run_dir}', '--num_epochs=502')
+    assert 'goes on after epoch 500 of 502' in longer.stdout
+    assert 'epoch 502, perplexity' in longer.stdout
+    assert json.loads((run_dir / 'config.json').read_text('utf-8'))['config']['num_epochs'] == 502
+
+
+def test_another_run_in_its_place_is_refused_and_nothing_changes(trained, place):
+    (run_dir,) = place.folder.glob('runs/mine-consecutive-*')
+    before = (run_dir / 'config.json').read_bytes()
+    refused = place('pipeline.train', f'--run_dir={run_dir}', '--hidden_size=17')
+    assert refused.returncode == 1
+    assert refused.stderr.startswith('error: run_dir')
+    assert '--hidden_size is 17, was 16' in refused.stderr
+    assert (run_dir / 'config.json').read_bytes() == before
+
+
+def test_divergence_is_explained(place):
+    flags = ['--corpus=mine.txt', '--clip_norm=0', '--learning_rate=3e38', '--run_dir=diverged', *SMALL]
+    result = place('pipeline.train', *flags)
+    assert result.returncode == 1
+    assert re.match(r'error: training diverged at step \d+ .*--clip_norm', result.stderr)
+
+
+@pytest.mark.parametrize(
+    ('program', 'flags', 'message'),
+    [
+        ('pipeline.train', ['--corpus=mine.text'], 'Did you mean mine.txt?'),
+        ('pipeline.train', ['--hiden_size=3'], 'Did you mean: hidden_size'),
+        ('pipeline.train', ['--hidden_size=0'], 'error: hidden_size=0 must be'),
+        ('pipeline.train', ['mine.txt'], "error: unexpected argument 'mine.txt'"),
+        ('pipeline.train', ['--prefixes=xyz'], "'x' (U+0078), which is not among"),
+        ('export.generate', ['--prefix=分', '--model_dir=nowhere'], 'holds no exported model'),
+        ('export.saved_model', ['--run_dir=nowhere'], 'is not a run'),
+    ],
+)
+def test_a_mistake_costs_one_line_and_exit_code_1(place, program, flags, message):
+    result = place(program, *flags)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize('program', ['pipeline.train', 'export.saved_model', 'export.generate'])
+def test_help_teaches_and_is_no_failure(place, program):
+    result = place(program, '--help')
+    assert result.returncode == 0
+    assert f'python -m {program}' in result.stdout

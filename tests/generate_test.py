@@ -1,0 +1,150 @@
+"""Generation: the loop with a fake model that spells, and the real one alone and in company."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.generate import generate_ids, uniform_numbers
+
+
+def _spelling_step(word: list[int], size: int = 10):
+    """A model that has learnt one thing: which id of `word` follows which; it likes that one by 3 nats."""
+
+    def step(ids, state):
+        (position,) = state
+        following = tf.gather(word, position % len(word))
+        return 3.0 * tf.one_hot(following, size) + 0.0 * tf.cast(ids, tf.float32)[:, tf.newaxis], (position + 1,)
+
+    return step
+
+
+def _greedy(logits, position):
+    del position
+    return tf.argmax(logits, -1, output_type=tf.int32)
+
+
+def test_feeds_the_prefix_then_its_own_choices():
+    """Row by row: prefixes and lengths are ragged, and the state has seen every character of the prefix."""
+    ids, log_likelihood = generate_ids(
+        _spelling_step([7, 8, 9]),
+        (tf.zeros([3], tf.int32),),
+        tf.constant([[1, 0, 0], [1, 2, 3], [1, 2, 0]]),
+        tf.constant([1, 3, 2]),
+        tf.constant([4, 2, 0]),
+        _greedy,
+    )
+    # The step after n characters spells word[(n - 1) % 3]: that many characters have been read.
+    assert ids[0, :5].numpy().tolist() == [1, 7, 8, 9, 7]
+    assert ids[1, :5].numpy().tolist() == [1, 2, 3, 9, 7]
+    assert ids[2, :2].numpy().tolist() == [1, 2]
+    each = 3.0 - np.log(np.exp(3.0) + 9)
+    np.testing.assert_allclose(log_likelihood, [4 * each, 2 * each, 0], rtol=1e-5)
+
+
+def test_chooses_by_the_position_among_the_added_characters():
+    ids, _ = generate_ids(
+        _spelling_step([0]),
+        (tf.zeros([2], tf.int32),),
+        tf.constant([[1, 0], [1, 2]]),
+        tf.constant([1, 2]),
+        tf.constant([3, 3]),
+        lambda logits, position: position + 4,
+    )
+    assert ids.numpy().tolist() == [[1, 4, 5, 6, 6], [1, 2, 4, 5, 6]]
+
+
+def test_a_longer_row_of_random_numbers_begins_as_the_shorter():
+    seeds = tf.constant([5, 6, 5, -1], tf.int64)
+    long, short = uniform_numbers(seeds, 1000), uniform_numbers(seeds, 7)
+    np.testing.assert_array_equal(long[:, :7], short)
+    np.testing.assert_array_equal(long[0], long[2])
+    assert np.unique(long).size > 2990
+    assert 0.45 < np.mean(long) < 0.55
+    assert np.min(long) >= 0
+    assert np.max(long) < 1
+
+
+def test_greedy_text_is_what_a_plain_loop_over_the_model_gives(generator, model, vocabulary):
+    prefix, length = '不分开 你', 12
+    state, text = model.zero_state(1), prefix
+    for character in prefix:
+        logits, state = model.step(tf.constant(vocabulary.encode(character)), state)
+    for _ in range(length):
+        text += vocabulary.decode(tf.argmax(logits, -1).numpy())
+        logits, state = model.step(tf.constant(vocabulary.encode(text[-1])), state)
+    assert generator.texts([prefix], length) == [text]
+
+
+def test_log_likelihood_is_the_models_own_whatever_the_knobs(generator, model, vocabulary):
+    """At temperature 2 with top_k, but scored at temperature 1 without: by reading the finished text."""
+    text, log_likelihood = generator(*_rows(['分开 '], 15, temperature=2.0, top_k=9))
+    ids = vocabulary.encode(text.numpy()[0].decode())
+    logits, _ = model(tf.constant(ids[np.newaxis, :-1]), model.zero_state(1))
+    log_p = tf.nn.log_softmax(logits[:, 0]).numpy()[np.arange(len(ids) - 1), ids[1:]]
+    np.testing.assert_allclose(log_likelihood, [log_p[-15:].sum()], rtol=1e-4)
+
+
+@pytest.mark.parametrize('temperature', [0.0, 1.0])
+def test_a_row_in_a_batch_is_the_row_alone(generator, temperature):
+    prefixes = ['分', '不分开', '山一程 水一程 风', '你在河这边 我在河那边 雪', '灯']
+    together = generator.texts(prefixes, 30, temperature=temperature, top_k=8, seed=11)
+    alone = [generator.texts([p], 30, temperature=temperature, top_k=8, seed=11 + n)[0] for n, p in enumerate(prefixes)]
+    assert together == alone
+
+
+def test_seed_decides_what_is_drawn(generator):
+    first, same, other = (generator.texts(['分开'], 40, temperature=1.0, seed=seed)[0] for seed in (1, 1, 2))
+    assert first == same != other
+
+
+def test_a_longer_text_begins_as_the_shorter(generator):
+    short, long = (generator.texts(['分开'], length, temperature=1.0, seed=4)[0] for length in (10, 50))
+    assert long.startswith(short)
+    assert len(short) == 12
+    assert len(long) == 52
+
+
+def test_length_zero_gives_the_prefix_back(generator):
+    assert generator.texts(['分开', '山'], 0) == ['分开', '山']
+
+
+def test_compiles_once_for_all_requests(generator):
+    for prefixes, length in ((['分'], 1), (['分开', '山'], 7), (['不分开'] * 5, 0)):
+        generator.texts(prefixes, length, temperature=0.5)
+    assert generator._compiled.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize(
+    ('broken', 'message'),
+    [
+        ({'prefix': ['分', '']}, r'prefix\[1\] has 0 characters; it must have one or more'),
+        ({'prefix': ['分', '囧']}, r'prefix\[1\] contains .*囧.* \(U\+56E7\), which is not among the 24 characters'),
+        ({'length': [3, -1]}, r'length\[1\] is -1; it must be 0 or more'),
+        ({'temperature': [-0.5, 1]}, r'temperature\[0\] is -0.5; it must be finite, 0 \(greedy\) or more'),
+        ({'temperature': [1, float('nan')]}, r'temperature\[1\] is nan'),
+        ({'temperature': [1, float('inf')]}, r'temperature\[1\] is inf'),
+        ({'top_k': [0, -2]}, r'top_k\[1\] is -2; it must be 0 \(off\) or more'),
+        ({'top_p': [0, 1]}, r'top_p\[0\] is 0; it must be above 0 and at most 1 \(off\)'),
+        ({'top_p': [1, 1.5]}, r'top_p\[1\] is 1.5'),
+        ({'top_p': [1, float('nan')]}, r'top_p\[1\] is nan'),
+        ({'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give one value a prefix'),
+        ({'prefix': []}, r'prefix has no row; give one or more'),
+    ],
+)
+def test_refuses_a_bad_row_and_says_which(generator, broken, message):
+    rows = dict(zip(('prefix', 'length', 'temperature', 'top_k', 'top_p', 'seed'), _rows(['分', '开'], 2), strict=True))
+    rows |= {name: tf.constant(value, rows[name].dtype) for name, value in broken.items()}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        generator._compiled(**rows)
+
+
+def _rows(prefixes, length, temperature=0.0, top_k=0, top_p=1.0, seed=0):
+    n = len(prefixes)
+    return (
+        tf.constant(prefixes, tf.string),
+        tf.fill([n], length),
+        tf.fill([n], temperature),
+        tf.fill([n], top_k),
+        tf.fill([n], top_p),
+        tf.fill([n], tf.constant(seed, tf.int64)),
+    )

@@ -1,0 +1,37 @@
+"""Data flows one way, data <- pipeline <- export, and flags stay in the programs."""
+
+import ast
+
+import pytest
+
+from tests.conftest import ROOT
+
+LAYERS = {'data': set(), 'pipeline': {'data'}, 'export': {'data', 'pipeline'}}
+MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).glob('*.py'))]
+
+
+def _imports(path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f'{node.module}.{alias.name}' for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: f'{path.parent.name}/{path.name}')
+def test_a_layer_imports_only_the_layers_before_it(path):
+    layer = path.parent.name
+    others = {name.split('.')[0] for name in _imports(path)} & (LAYERS.keys() | {'tests'})
+    assert others <= LAYERS[layer] | {layer}
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: f'{path.parent.name}/{path.name}')
+def test_only_programs_have_flags(path):
+    assert ('absl.flags' in _imports(path)) == ("__name__ == '__main__'" in path.read_text('utf-8'))
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: f'{path.parent.name}/{path.name}')
+def test_every_module_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text('utf-8')))

@@ -1,0 +1,67 @@
+"""What is shown of a run: the console as printed, TensorBoard as read back from its files."""
+
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pipeline.monitor import Monitor
+from pipeline.trainer import Progress
+
+PROGRESS = Progress(
+    step=8, epoch=1, epoch_ended=True, loss=2.0, global_norm=0.25, clipped_fraction=0.5, learning_rate=3.0,
+    num_characters=600, seconds=0.15,
+)  # fmt: skip
+
+
+def test_prints_the_sections_lines(tmp_path, capsys):
+    monitor = Monitor(tmp_path, 0, 8, terminal=False)
+    monitor.after_call(PROGRESS)
+    monitor.after_epoch(PROGRESS, line_is_due=True)
+    monitor.samples(1, ['分开了'])
+    monitor.close()
+    assert capsys.readouterr().out == 'epoch 1, perplexity 7.39, time 0.15 sec\n - 分开了\n'
+
+
+def test_a_log_hears_of_a_long_run_each_minute(tmp_path, capsys):
+    now = 0
+    monitor = Monitor(tmp_path, 0, 8, terminal=False, clock=lambda: now)
+    printed = []
+    for now in (20, 59, 60, 100, 121):  # noqa: B007 - the clock reads it
+        monitor.after_call(PROGRESS)
+        monitor.after_epoch(PROGRESS, line_is_due=False)
+        printed.append(bool(capsys.readouterr().out))
+    assert printed == [False, False, True, False, True]
+
+
+def test_a_terminal_has_a_bar_and_lines_above_it(tmp_path, capsys):
+    monitor = Monitor(tmp_path, 4, 20, terminal=True)
+    monitor.after_call(PROGRESS)
+    bar = capsys.readouterr().out
+    assert '4/16' in bar.replace('\x1b[1m', '')
+    assert 'perplexity: 7.38' in bar
+    monitor.say('a line')
+    assert capsys.readouterr().out == '\r\033[Ka line\n'
+
+
+def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
+    monitor = Monitor(tmp_path, 0, 16, terminal=False)
+    for epoch in (1, 2):
+        monitor.after_call(PROGRESS)
+        monitor.after_call(PROGRESS)
+        progress = Progress(**{**vars(PROGRESS), 'epoch': epoch})
+        monitor.after_epoch(progress, line_is_due=False)
+    monitor.samples(2, ['分开了', '山'])
+    monitor.close()
+
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    expected = {
+        'perplexity/train': 7.389056, 'loss/train': 2.0, 'gradients/global_norm': 0.25,
+        'gradients/clipped_fraction': 0.5, 'learning_rate': 3.0, 'characters_per_second': 4000.0,
+    }  # fmt: skip
+    for tag, value in expected.items():
+        points = events.Tensors(tag)
+        assert [p.step for p in points] == [1, 2], tag
+        for point in points:
+            assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
+    (samples,) = events.Tensors('samples')
+    assert [text.decode() for text in tf.make_ndarray(samples.tensor_proto)] == ['分开了', '山']

@@ -1,0 +1,80 @@
+"""The run directory: it says what a run is, and refuses another run in its place."""
+
+import datetime
+import json
+import os
+
+import pytest
+
+from data.errors import InputError
+from data.vocabulary import Vocabulary
+from pipeline import run_directory
+from pipeline.config import Config
+
+TEXT = 'a text\nof its own 分开'
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    run_directory.write(tmp_path, Config(), Vocabulary.from_text(TEXT), TEXT)
+    return tmp_path
+
+
+def test_reads_back_what_it_wrote(run_dir):
+    recorded = run_directory.read(run_dir)
+    assert recorded.config == Config()
+    assert recorded.vocabulary == Vocabulary.from_text(TEXT)
+    assert recorded.corpus_sha256 == run_directory.text_sha256(TEXT)
+    assert sorted(p.name for p in run_dir.iterdir()) == ['config.json', 'vocabulary.json']
+    assert json.loads((run_dir / 'config.json').read_text())['versions'].keys() >= {'tensorflow', 'python'}
+
+
+def test_the_same_run_may_go_on_and_longer(run_dir):
+    longer = Config.from_dict({'num_epochs': 999, 'corpus': 'moved/elsewhere.txt'})
+    run_directory.check_same(run_dir, run_directory.read(run_dir), longer, TEXT)
+
+
+@pytest.mark.parametrize(
+    ('values', 'text', 'message'),
+    [
+        ({'hidden_size': 64, 'seed': 1}, TEXT, '--hidden_size is 64, was 256; --seed is 1, was 0'),
+        ({}, TEXT + '!', 'the text of --corpus=lyrics is not the text that the run began with'),
+    ],
+)  # fmt: skip
+def test_another_run_is_refused_with_the_difference(run_dir, values, text, message):
+    with pytest.raises(InputError, match=message):
+        run_directory.check_same(run_dir, run_directory.read(run_dir), Config.from_dict(values), text)
+
+
+@pytest.mark.parametrize('damage', ['', '{', '[]', '{"config": {"hidden_size": 0}}', '{"config": {"unheard": 1}}'])
+def test_damaged_records_are_named(run_dir, damage):
+    (run_dir / 'config.json').write_text(damage)
+    with pytest.raises(InputError, match='cannot be read'):
+        run_directory.read(run_dir)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    assert not run_directory.exists(tmp_path)
+    with pytest.raises(InputError, match=r'is not a run: it has no config\.json'):
+        run_directory.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('corpus', 'name'),
+    [('lyrics', 'lyrics'), ('books/Emma.txt', 'Emma'), ('folder/', 'folder'), ('a/*.txt', 'corpus'), ('y.txt.gz', 'y')],
+)  # fmt: skip
+def test_a_new_run_is_named_after_its_corpus_and_time(corpus, name):
+    path = run_directory.new_run_dir(Config.from_dict({'corpus': corpus}), datetime.datetime(2026, 1, 2, 3, 4, 5))
+    assert str(path) == f'runs/{name}-random-20260102-030405'
+
+
+def test_the_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match='no run with a checkpoint under runs/'):
+        run_directory.latest_run_dir()
+    for name, time in (('older', 1), ('newest', 3), ('old', 2)):
+        checkpoint = tmp_path / 'runs' / name / 'checkpoints' / 'checkpoint'
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        os.utime(checkpoint, (time, time))
+    assert run_directory.latest_run_dir().name == 'newest'

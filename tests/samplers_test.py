@@ -1,0 +1,76 @@
+"""Samplers: which characters can come, how often, and that a row is on its own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import samplers
+
+PROBABILITIES = np.array([0.1, 0.4, 0.05, 0.3, 0.15], np.float32)
+DRAWS = 4000
+
+
+def _sample(probabilities, uniform, temperature=1.0, top_k=0, top_p=1.0) -> np.ndarray:
+    rows = len(uniform)
+    logits = np.tile(np.log(probabilities), [rows, 1]) + 3.0  # logits are free to be shifted
+    per_row = [np.full(rows, value, kind) for value, kind in ((temperature, 'f4'), (top_k, 'i4'), (top_p, 'f4'))]
+    return samplers.sample(tf.constant(logits, tf.float32), tf.constant(uniform, tf.float32), *per_row).numpy()
+
+
+def _frequencies(**knobs) -> np.ndarray:
+    evenly = (np.arange(DRAWS) + 0.5) / DRAWS
+    return np.bincount(_sample(PROBABILITIES, evenly, **knobs), minlength=5) / DRAWS
+
+
+def _expected(kept: list[int], temperature: float = 1.0) -> np.ndarray:
+    weights = np.zeros(5)
+    weights[kept] = PROBABILITIES[kept].astype(float) ** (1 / temperature)
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize(
+    ('knobs', 'expected'),
+    [
+        ({}, _expected([0, 1, 2, 3, 4])),
+        ({'temperature': 0.5}, _expected([0, 1, 2, 3, 4], 0.5)),
+        ({'temperature': 2.0}, _expected([0, 1, 2, 3, 4], 2.0)),
+        ({'temperature': 1e-20}, _expected([1])),
+        ({'temperature': 0.0}, _expected([1])),
+        ({'top_k': 1}, _expected([1])),
+        ({'top_k': 3}, _expected([1, 3, 4])),
+        ({'top_k': 99}, _expected([0, 1, 2, 3, 4])),
+        ({'top_p': 0.39}, _expected([1])),
+        ({'top_p': 0.41}, _expected([1, 3])),
+        ({'top_p': 0.84}, _expected([1, 3, 4])),
+        ({'top_p': 1e-6}, _expected([1])),
+        ({'top_k': 3, 'top_p': 0.5}, _expected([1, 3])),  # 0.4 / 0.85 of what top_k leaves is under 0.5
+        ({'top_k': 2, 'top_p': 0.9, 'temperature': 2.0}, _expected([1, 3], 2.0)),
+    ],
+)
+def test_characters_come_as_often_as_their_probability_says(knobs, expected):
+    np.testing.assert_allclose(_frequencies(**knobs), expected, atol=2 / DRAWS)
+
+
+def test_of_equals_the_first_is_taken_and_counts_first():
+    equal = np.array([0.1, 0.3, 0.3, 0.3], np.float32)
+    assert _sample(equal, [0.9], temperature=0.0) == [1]
+    assert _sample(equal, [0.99], top_k=1) == [1]
+    assert _sample(equal, [0.99], top_k=2) == [2]
+
+
+@pytest.mark.parametrize('uniform', [0.0, np.float32(1 - 2**-24)])
+def test_the_ends_of_the_uniform_range_choose_a_possible_character(uniform):
+    impossible_ends = np.array([0, 0.5, 0.5, 0], np.float32)
+    with np.errstate(divide='ignore'):
+        assert _sample(impossible_ends, [uniform])[0] == (1 if uniform == 0 else 2)
+
+
+def test_each_row_has_its_own_knobs():
+    rows = [(0.0, 0, 1.0), (1.0, 0, 1.0), (1.0, 2, 1.0), (0.7, 0, 0.5), (1.5, 4, 0.9)]
+    logits = tf.random.stateless_normal([5, 50], [1, 2]) * 2
+    uniform = tf.constant([0.1, 0.9, 0.99, 0.8, 0.7])
+    temperature, top_k, top_p = zip(*rows, strict=True)
+    knobs = tf.constant(temperature), tf.constant(top_k), tf.constant(top_p)
+    together = samplers.sample(logits, uniform, *knobs)
+    alone = [samplers.sample(*(x[n : n + 1] for x in (logits, uniform, *knobs)))[0] for n in range(5)]
+    np.testing.assert_array_equal(together, alone)

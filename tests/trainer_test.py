@@ -1,0 +1,158 @@
+"""The compiled loop against the section's equations, and what must not change its numbers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.vocabulary import Vocabulary
+from data.windows import Windows, minibatches, stacked
+from pipeline import trainer as trainer_module
+from pipeline.checkpoints import Checkpoints
+from pipeline.config import ModelConfig, TrainingConfig
+from pipeline.model import CharRNN
+from pipeline.trainer import DivergenceError, Progress, Trainer
+from tests import oracle
+from tests.conftest import TEXT
+
+B, T, H = 4, 6, 12
+IDS = Vocabulary.from_text(TEXT).encode(TEXT)
+
+
+def _trainer(sampling: str = 'random', *, init_scale: float = 0.1, num_epochs: int = 1, **config) -> Trainer:
+    windows = Windows(len(TEXT), B, T, sampling, seed=1)
+    model = CharRNN(ModelConfig(hidden_size=H, init_scale=init_scale), len(set(TEXT)), seed=1)
+    return Trainer(model, windows, TrainingConfig(num_epochs=num_epochs, **config))
+
+
+def _weights(trainer: Trainer) -> dict[str, np.ndarray]:
+    return {v.name.split(':')[0]: v.numpy() for v in trainer.model.trainable_variables}
+
+
+def _run(trainer: Trainer) -> list[Progress]:
+    return list(trainer.train(IDS))
+
+
+def _without_time(progress: list[Progress]) -> list[Progress]:
+    return [dataclasses.replace(p, seconds=0) for p in progress]
+
+
+def _assert_same_bits(first: Trainer, second: Trainer) -> None:
+    for name, value in _weights(first).items():
+        np.testing.assert_array_equal(value, _weights(second)[name], err_msg=name)
+
+
+@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
+@pytest.mark.parametrize('clip_norm', [0.01, 0.2])  # one that always clips, one in the midst of the norms
+def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
+    """Three updates from the same weights; the state starts at zero or is carried, as the sampling has it."""
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
+    trainer = _trainer(sampling, clip_norm=clip_norm, learning_rate=20.0)
+    truth = {name: value.astype(float) for name, value in _weights(trainer).items()}
+    progress = next(iter(trainer.train(IDS)))
+
+    losses, norms, state = [], [], np.zeros([B, H])
+    for inputs, targets in minibatches(trainer.windows, tf.constant(IDS), 0, 3).as_numpy_iterator():
+        before = state if sampling == 'consecutive' else np.zeros([B, H])
+        loss, gradients, state = oracle.loss_and_gradients(truth, inputs, targets, before)
+        truth = oracle.clipped_sgd(truth, gradients, 20.0, clip_norm)
+        losses.append(loss)
+        norms.append(oracle.global_norm(gradients))
+
+    assert progress.step == trainer.step == 3
+    assert progress.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert progress.perplexity == pytest.approx(np.exp(np.mean(losses)), rel=1e-5)
+    assert progress.global_norm == pytest.approx(np.mean(norms), rel=1e-5)
+    assert progress.clipped_fraction == pytest.approx(np.mean(np.array(norms) > clip_norm))
+    for name, value in _weights(trainer).items():
+        assert np.linalg.norm(value - truth[name]) <= 1e-5 * np.linalg.norm(truth[name]), name
+    np.testing.assert_allclose(trainer.state[0], state, rtol=1e-4, atol=1e-6)
+
+
+def test_without_clipping_the_update_is_the_gradient():
+    clipped_far_above, unclipped = _trainer(clip_norm=1e6, learning_rate=1.0), _trainer(clip_norm=0, learning_rate=1.0)
+    _run(clipped_far_above)
+    assert all(p.clipped_fraction == 0 for p in _run(unclipped))
+    for name, value in _weights(unclipped).items():
+        np.testing.assert_allclose(value, _weights(clipped_far_above)[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_same_numbers_without_xla():
+    compiled, plain = _trainer(), _trainer(jit=False)
+    (with_xla,), (without,) = _run(compiled), _run(plain)
+    assert with_xla.loss == pytest.approx(without.loss, rel=1e-5)
+    for name, value in _weights(compiled).items():
+        np.testing.assert_allclose(value, _weights(plain)[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
+def test_where_an_epoch_is_cut_into_calls_changes_no_bit(sampling):
+    """The same compiled call makes as many of its S updates as it is told to."""
+    size = _trainer(sampling).windows.steps_per_epoch
+    ends = []
+    for cuts in ([size], [5, 6, size], range(1, size + 1)):
+        trainer = _trainer(sampling)
+        for last in cuts:
+            call = next(iter(stacked(trainer.windows, tf.constant(IDS), trainer.step, last, stack_size=size)))
+            progress = trainer._train_call(*call, start=0.0)
+        assert progress.epoch_ended
+        ends.append((trainer, progress.loss, progress.global_norm))
+    for trainer, *means in ends[1:]:
+        _assert_same_bits(trainer, ends[0][0])
+        assert means == list(ends[0][1:])
+
+
+@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
+def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(sampling, monkeypatch, tmp_path):
+    """What a checkpoint holds is all there is: weights, step, state and the sums of the epoch so far."""
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
+    unbroken = _trainer(sampling, num_epochs=3)
+    expected = _run(unbroken)
+
+    stopped = _trainer(sampling, num_epochs=3)
+    seen = []
+    for progress in stopped.train(IDS):
+        seen.append(progress)
+        if not progress.epoch_ended and progress.epoch == 2:
+            break
+    Checkpoints(tmp_path, stopped).save(stopped.step)
+    resumed = _trainer(sampling, num_epochs=3)
+    assert Checkpoints(tmp_path, resumed).restore()
+    seen += _run(resumed)
+
+    assert _without_time(seen) == _without_time(expected)
+    _assert_same_bits(resumed, unbroken)
+
+
+def test_compiles_once_however_the_epoch_is_cut(monkeypatch):
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 5)
+    trainer = _trainer(num_epochs=2)
+    assert trainer.windows.steps_per_epoch % 5, 'the last call of an epoch must be a shorter one'
+    _run(trainer)
+    assert trainer._train.experimental_get_tracing_count() == 1
+
+
+def test_reports_epochs_as_they_end():
+    trainer = _trainer(num_epochs=3)
+    progress = _run(trainer)
+    per_epoch = trainer.windows.steps_per_epoch
+    assert [p.epoch for p in progress if p.epoch_ended] == [1, 2, 3]
+    assert [p.step for p in progress if p.epoch_ended] == [per_epoch, 2 * per_epoch, 3 * per_epoch]
+    assert sum(p.num_characters for p in progress) == 3 * per_epoch * B * T
+    assert {p.learning_rate for p in progress} == {100.0}
+
+
+def test_learns():
+    trainer = _trainer(num_epochs=40, clip_norm=0.05, learning_rate=20.0)
+    progress = _run(trainer)
+    assert progress[0].perplexity > 10 > 2 > progress[-1].perplexity
+
+
+def test_divergence_stops_before_the_update_that_would_spoil_the_weights():
+    trainer = _trainer(clip_norm=0, learning_rate=3e38, num_epochs=5)
+    with pytest.raises(DivergenceError, match=r'diverged at step \d+ \(epoch 1\).*learning_rate.*clip_norm') as error:
+        _run(trainer)
+    step = int(str(error.value).split('step ')[1].split()[0])
+    assert trainer.step == step - 1
+    assert all(np.all(np.isfinite(value)) for value in _weights(trainer).values())
