@@ -1,0 +1,57 @@
+# Every target sets up what it needs in .venv. `make help` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+RUN := $(VENV)/bin/python
+# CUDA's libraries (3 GB) only where an NVIDIA driver is present.
+comma := ,
+CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
+INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help train export tensorboard test lint bench clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo '  ARGS="--flag=value ..." passes flags on, as in: make train ARGS="--corpus=my.txt --num_epochs=100"'
+
+train: $(VENV)/installed  ## train (ARGS are flags of pipeline.train), then export what was trained
+	$(RUN) -m pipeline.train $(ARGS)
+	$(RUN) -m export.saved_model
+
+export: $(VENV)/installed  ## write the newest run as a SavedModel (ARGS are flags of export.saved_model)
+	$(RUN) -m export.saved_model $(ARGS)
+
+tensorboard: $(VENV)/installed  ## watch all runs in a browser
+	$(VENV)/bin/tensorboard --logdir=runs $(ARGS)
+
+test: $(VENV)/installed-dev  ## run all tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev  ## check style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: $(VENV)/installed-bench  ## seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
+	$(RUN) -m tests.benchmarks.training $(ARGS)
+
+clean:  ## remove the environment; runs/ and models/ stay
+	rm -rf $(VENV) charrnn.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	  f"TensorFlow 2.21 runs on Python 3.11 to 3.13, not {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) '.$(if $(CUDA),[and-cuda])'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(INSTALL) '.[dev$(CUDA)]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(INSTALL) '.[bench$(CUDA)]'
+	@touch $@

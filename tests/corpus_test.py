@@ -1,0 +1,274 @@
+"""Text out of every kind of place, and what is said when there is none."""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import pathlib
+import re
+import threading
+import zipfile
+
+import pytest
+
+from data import corpus
+from data.corpus import load
+from data.download import Remote
+from data.errors import InputError
+
+
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """A folder and the URL at which a server on this machine shows it; the data home is another folder."""
+    monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('no_proxy', '*')
+    folder = tmp_path / 'web'
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+        thread.start()
+        yield folder, f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+        thread.join()
+
+
+def _write(path: pathlib.Path, content: bytes | str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def _write_zip(path: pathlib.Path, members: dict[str, str | bytes]) -> str:
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def _message(name: str, **options) -> str:
+    with pytest.raises(InputError) as caught:
+        load(name, **options)
+    return str(caught.value)
+
+
+def test_the_bundled_lyrics_are_enough_for_the_sections_run():
+    """10,000 characters to learn from and some to hold out, a vocabulary like the section's, and its prefixes in it."""
+    text = load('lyrics')
+    assert len(text) >= 12_000
+    assert len(set(text)) >= 900
+    assert set('分开不') <= set(text)
+
+
+def test_jay_chous_lyrics_have_the_numbers_of_the_section():
+    path = pathlib.Path(os.environ.get('CHARRNN_DATA_HOME', os.devnull)) / 'jaychou_lyrics.txt.zip'
+    if not path.exists():
+        pytest.skip('CHARRNN_DATA_HOME names no folder that holds jaychou_lyrics.txt.zip')
+    text = load('jaychou', newlines='space')
+    assert len(text) == 63_282
+    assert len(set(text[:10_000])) == 1027
+
+
+def test_a_file_is_read_as_it_stands(tmp_path):
+    assert load(_write(tmp_path / 'song.any', '想要有直升机 🎵')) == '想要有直升机 🎵'
+
+
+def test_a_folder_is_read_in_the_order_of_names_below_it_too(tmp_path):
+    for name in ('m.txt', 'a.txt', 'z.TXT', 'c/q.txt', 'c/b.txt'):  # written in no order, read in order
+        _write(tmp_path / name, f'<{name}>')
+    _write(tmp_path / 'd.gz', gzip.compress(b'<d.gz>'))
+    _write(tmp_path / 'b.md', 'not a text of the corpus')
+    assert load(str(tmp_path)) == '<a.txt> <c/b.txt> <c/q.txt> <d.gz> <m.txt> <z.TXT>'
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'text'),
+    [
+        ('?.txt', 'a b'),
+        ('**/*.txt', 'a b c d'),
+        ('below/*', 'c d'),  # the folder "deeper" matches, but is no file
+    ],
+)
+def test_a_glob_is_read_in_the_order_of_names(tmp_path, pattern, text):
+    for name in ('below/c', 'b', 'below/d', 'a'):
+        _write(tmp_path / f'{name}.txt', name[-1])
+    (tmp_path / 'below' / 'deeper').mkdir()
+    assert load(str(tmp_path / pattern)) == text
+
+
+def test_the_texts_of_a_zip_are_read_in_the_order_of_names(tmp_path):
+    path = _write_zip(
+        tmp_path / 'songs.zip', {'m.txt': 'm', 'a.txt': 'a', 'z.TXT': 'z', 'c/b.txt': 'b', 'd.pdf': 'no text'}
+    )
+    assert load(path) == 'a b m z'
+
+
+def test_a_gz_is_unpacked(tmp_path):
+    assert load(_write(tmp_path / 'song.txt.gz', gzip.compress('分开'.encode()))) == '分开'
+
+
+def test_a_url_is_read(web):
+    folder, url = web
+    _write(folder / 'song.txt', '分开')
+    assert load(f'{url}/song.txt') == '分开'
+
+
+def test_a_zip_at_a_url_is_unpacked(web):
+    folder, url = web
+    _write_zip(folder / 'songs.zip', {'a.txt': '分', 'b.txt': '开'})
+    assert load(f'{url}/songs.zip') == '分 开'
+
+
+def test_a_known_corpus_in_the_data_home_needs_no_network(tmp_path, monkeypatch):
+    digest = hashlib.sha256(b'put there by hand').hexdigest()
+    monkeypatch.setitem(corpus.REMOTE, 'jaychou', Remote('http://127.0.0.1:0/', 'song.txt', ('sha256', digest)))
+    monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path))
+    _write(tmp_path / 'song.txt', 'put there by hand')
+    assert load('jaychou') == 'put there by hand'
+
+
+@pytest.mark.parametrize(('newlines', 'text'), [('space', 'a  b c d'), ('keep', 'a\nb\nc\nd')])
+def test_line_breaks(tmp_path, newlines, text):
+    r"""The section replaces `\n` and `\r` one by one, so that `\r\n` is two spaces."""
+    assert load(_write(tmp_path / 'a.txt', b'a\r\nb\nc\rd'), newlines=newlines) == text
+
+
+def test_line_breaks_become_spaces_by_default(tmp_path):
+    assert load(_write(tmp_path / 'a.txt', 'a\nb')) == 'a b'
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16-le', 'gb18030'])
+def test_the_byte_order_mark_of_every_file_is_dropped(tmp_path, encoding):
+    for name in 'ab':
+        _write(tmp_path / f'{name}.txt', f'\ufeff{name}'.encode(encoding))
+    assert load(str(tmp_path), encoding=encoding) == 'a b'
+
+
+def test_another_encoding_is_read_when_it_is_named(tmp_path):
+    # The bytes of 分开不了 in GB 18030.
+    path = _write(tmp_path / 'a.txt', bytes.fromhex('b7d6 bfaa b2bb c1cb'))
+    assert load(path, encoding='gb18030') == '分开不了'
+
+
+@pytest.mark.parametrize(
+    ('newlines', 'max_characters', 'text'),
+    [
+        ('keep', 3, '\n\n分'),
+        ('space', 3, '   '),
+        ('space', 5, '    分'),
+        ('keep', 99, '\n\n分🎵开'),
+        ('keep', 0, '\n\n分🎵开'),
+    ],
+)
+def test_max_characters_counts_characters_after_normalisation(tmp_path, newlines, max_characters, text):
+    path = _write(tmp_path / 'a.txt', '\ufeff\r\n\r\n分🎵开')
+    assert load(path, newlines=newlines, max_characters=max_characters) == text
+
+
+def test_a_name_of_nothing_is_refused_with_the_known_names():
+    message = _message('no/such/thing')
+    for part in ("'no/such/thing'", 'lyrics', 'jaychou', 'time_machine'):
+        assert part in message
+    assert 'Did you mean' not in message
+
+
+@pytest.mark.parametrize(
+    ('slip', 'meant'), [('lyrcs', 'lyrics'), ('jaychow', 'jaychou'), ('my_pomes.txt', 'my_poems.txt')]
+)
+def test_a_slip_of_the_pen_is_answered_with_what_was_meant(tmp_path, monkeypatch, slip, meant):
+    _write(tmp_path / 'my_poems.txt', 'a file in the current folder')
+    monkeypatch.chdir(tmp_path)
+    assert f'Did you mean {meant}?' in _message(slip)
+
+
+@pytest.mark.parametrize('content', ['', ' \r\n\t\u3000', '\ufeff'])
+def test_a_corpus_without_a_visible_character_is_refused(tmp_path, content):
+    path = _write(tmp_path / 'a.txt', content)
+    message = _message(path)
+    for part in (path, 'empty', '--corpus'):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ('content', 'encoding', 'byte', 'offset', 'text'),
+    [
+        ('abc 分开'.encode('gb18030'), 'utf-8', '0xb7', '4', 'abc 分开'),
+        ('分开'.encode(), 'ascii', '0xe5', '0', '分开'),
+        (b'\xff\xfe' + '分开'.encode('utf-16-le'), 'utf-8', '0xff', '0', '分开'),
+        ('café !'.encode('latin-1'), 'utf-8', '0xe9', '3', 'café !'),
+        (b'a' * 1234 + b'\xff', 'gb18030', '0xff', '1,234', 'a' * 1234 + 'ÿ'),
+    ],
+)
+def test_undecodable_bytes_are_located_and_the_advice_works(tmp_path, content, encoding, byte, offset, text):
+    path = _write(tmp_path / 'a.txt', content)
+    message = _message(path, encoding=encoding)
+    assert f'{path} is not {encoding}: byte {byte} at offset {offset} ' in message
+    advised = re.search(r'--encoding=(\S+)\.$', message).group(1)
+    assert load(path, encoding=advised) == text
+
+
+def test_undecodable_bytes_in_a_zip_are_located_by_member(tmp_path):
+    path = _write_zip(tmp_path / 'songs.zip', {'a.txt': 'fine', 'b.txt': b'\xff'})
+    assert f'{path}/b.txt is not utf-8' in _message(path)
+
+
+def test_an_unknown_encoding_is_refused(tmp_path):
+    message = _message(_write(tmp_path / 'a.txt', 'a'), encoding='utf-9')
+    for part in ("'utf-9'", 'utf-8', 'gb18030'):
+        assert part in message
+
+
+def test_a_nul_character_is_located_by_byte(tmp_path):
+    path = _write(tmp_path / 'a.txt', '分\0')
+    message = _message(path)
+    for part in (path, 'NUL', 'at byte 3:', 'utf-8', '--encoding=utf-16'):
+        assert part in message
+
+
+@pytest.mark.parametrize(('members', 'found'), [({'a.pdf': 'x', 'b.md': 'y'}, 'a.pdf, b.md'), ({}, 'nothing')])
+def test_a_zip_without_text_is_refused_with_what_it_holds(tmp_path, members, found):
+    path = _write_zip(tmp_path / 'a.zip', members)
+    message = _message(path)
+    for part in (path, '.txt', found):
+        assert part in message
+
+
+def _zip_bytes(damage: str) -> bytes:
+    """A zip of one stored text, made unsound; the offsets are those of the zip format."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, 'w') as archive:
+        archive.writestr('a.txt', 'abc')
+    content = bytearray(stream.getvalue())
+    if damage == 'checksum':
+        content[content.index(b'abc')] ^= 1
+    elif damage == 'password':
+        content[content.index(b'PK\1\2') + 8] |= 1  # "encrypted" in the flags of the central directory
+    else:
+        del content[-1:]
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('a.zip', b'not a zip'),
+        ('cut.zip', _zip_bytes('cut')),
+        ('checksum.zip', _zip_bytes('checksum')),
+        ('password.zip', _zip_bytes('password')),
+        ('a.gz', b'not a gzip'),
+        ('cut.gz', gzip.compress(b'abc')[:-1]),
+        ('checksum.gz', gzip.compress(b'abc')[:-8] + bytes(8)),
+    ],
+)
+def test_an_unsound_archive_is_refused_by_name(tmp_path, name, content):
+    path = _write(tmp_path / name, content)
+    assert f'cannot read {path}: ' in _message(path)
+
+
+def test_a_folder_without_text_is_refused(tmp_path):
+    _write(tmp_path / 'a.pdf', 'x')
+    message = _message(str(tmp_path))
+    for part in (repr(str(tmp_path)), '.txt', '.gz', '.zip'):
+        assert part in message

@@ -1,0 +1,152 @@
+"""A file from the web is there whole and right, or not at all. The web is a server on this machine."""
+
+import hashlib
+import http.server
+import pathlib
+import threading
+
+import pytest
+
+from data.download import Remote, data_home, fetch, remote_from_url
+from data.errors import InputError
+
+BODY = b'a song of some bytes'
+
+
+class _Web(http.server.ThreadingHTTPServer):
+    """Answers with `pages[path]`, says `claimed[path]` for its length where that is given, and notes who `asked`."""
+
+    def __init__(self):
+        super().__init__(('127.0.0.1', 0), _Handler)
+        self.pages: dict[str, bytes] = {}
+        self.claimed: dict[str, int] = {}
+        self.asked: list[str] = []
+
+    def url(self, path: str) -> str:
+        return f'http://127.0.0.1:{self.server_port}{path}'
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        if self.path not in self.server.pages:
+            self.send_error(404)
+            return
+        body = self.server.pages[self.path]
+        self.send_response(200)
+        self.send_header('Content-Length', str(self.server.claimed.get(self.path, len(body))))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def web(monkeypatch):
+    monkeypatch.setenv('no_proxy', '*')
+    with _Web() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> pathlib.Path:
+    """The data home, which does not exist yet."""
+    monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path / 'new' / 'home'))
+    return tmp_path / 'new' / 'home'
+
+
+def _message(remote: Remote) -> str:
+    with pytest.raises(InputError) as caught:
+        fetch(remote)
+    return str(caught.value)
+
+
+def _kept(home: pathlib.Path) -> list[pathlib.Path]:
+    return list(home.rglob('*'))
+
+
+@pytest.mark.parametrize('algorithm', ['sha256', 'sha1'])
+def test_the_file_of_the_right_digest_is_kept_under_its_name(web, home, algorithm):
+    web.pages['/song'] = BODY
+    path = fetch(Remote(web.url('/song'), 'song.txt', (algorithm, hashlib.new(algorithm, BODY).hexdigest())))
+    assert path.read_bytes() == BODY
+    assert _kept(home) == [home / 'song.txt']
+
+
+def test_a_file_of_many_chunks_arrives_whole(web, home):
+    web.pages['/song.txt'] = bytes(range(256)) * 1000
+    assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == web.pages['/song.txt']
+
+
+def test_a_file_of_another_digest_is_not_kept(web, home):
+    web.pages['/song.txt'] = BODY + b'!'
+    expected = hashlib.sha256(BODY).hexdigest()
+    message = _message(Remote(web.url('/song.txt'), 'song.txt', ('sha256', expected)))
+    for part in (web.url('/song.txt'), 'sha256', expected, hashlib.sha256(BODY + b'!').hexdigest()):
+        assert part in message
+    assert _kept(home) == []
+
+
+def test_a_damaged_file_in_the_data_home_is_refused_and_left_to_its_owner(web, home):
+    web.pages['/song.txt'] = BODY
+    home.mkdir(parents=True)
+    (home / 'song.txt').write_bytes(b'damaged')
+    message = _message(Remote(web.url('/song.txt'), 'song.txt', ('sha256', hashlib.sha256(BODY).hexdigest())))
+    assert f'Delete {home / "song.txt"}' in message
+    assert (home / 'song.txt').read_bytes() == b'damaged'
+    assert web.asked == []
+
+
+def test_a_body_that_breaks_off_is_not_kept(web, home):
+    web.pages['/song.txt'], web.claimed['/song.txt'] = BODY, len(BODY) + 1000
+    message = _message(remote_from_url(web.url('/song.txt')))
+    assert web.url('/song.txt') in message
+    assert _kept(home) == []
+
+
+def test_a_url_that_holds_nothing_is_named_with_the_way_out(web, home):
+    message = _message(Remote(web.url('/none.txt'), 'song.txt'))
+    for part in (web.url('/none.txt'), '404', str(home / 'song.txt'), 'CHARRNN_DATA_HOME'):
+        assert part in message
+    assert _kept(home) == []
+
+
+def test_a_server_that_does_not_answer_is_an_input_error(home):
+    assert 'http://127.0.0.1:0/song.txt' in _message(remote_from_url('http://127.0.0.1:0/song.txt'))
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'),
+    [('/a/poems.txt', '/b/poems.txt'), ('/poems.txt?page=1', '/poems.txt?page=2')],
+)
+def test_urls_with_the_same_base_name_do_not_share_a_file(web, home, first, second):
+    web.pages = {first: b'first', second: b'second'}
+    paths = [fetch(remote_from_url(web.url(path))) for path in (first, second)]
+    assert [path.read_bytes() for path in paths] == [b'first', b'second']
+
+
+@pytest.mark.parametrize(('path', 'suffix'), [('/songs.txt.zip?raw=1', '.zip'), ('/a/song.gz', '.gz'), ('', '.txt')])
+def test_the_file_keeps_the_suffix_of_the_url(path, suffix):
+    """By the suffix the corpus knows how to unpack it."""
+    assert pathlib.Path(remote_from_url(f'http://127.0.0.1{path}').filename).suffix == suffix
+
+
+def test_a_file_is_fetched_once(web, home):
+    web.pages['/song.txt'] = BODY
+    for _ in range(2):
+        assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == BODY
+    assert web.asked == ['/song.txt']
+
+
+@pytest.mark.parametrize('value', [None, ''])
+def test_the_data_home_is_in_the_cache_folder_unless_said(tmp_path, monkeypatch, value):
+    monkeypatch.delenv('CHARRNN_DATA_HOME', raising=False)
+    if value is not None:
+        monkeypatch.setenv('CHARRNN_DATA_HOME', value)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert data_home() == tmp_path / '.cache' / 'charrnn'

@@ -1,0 +1,108 @@
+"""Characters <-> ids: the graph does what Python does, and an unknown character is named by both."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.errors import InputError
+from data.vocabulary import Vocabulary
+
+# In the order of their code points: U+000A, U+0020, U+0061, U+4E0D, U+5206, U+5F00, U+FF01, U+1F3B5, U+20BB7, U+10FFFD.
+CHARACTERS = '\n a不分开！🎵𠮷\U0010fffd'
+VOCABULARY = Vocabulary(CHARACTERS)
+
+# Text -> ids, by hand.
+ENCODED = {
+    '分开': [4, 5],
+    '不分开！': [3, 4, 5, 6],
+    '': [],
+    '🎵a 𠮷\n\U0010fffd': [7, 2, 1, 8, 0, 9],
+}
+
+# An unknown character stands before all, among or after the known ones, in code points of four to six digits.
+UNKNOWN = [('\t', '0009'), ('囧', '56E7'), ('😀', '1F600'), ('𠀀', '20000'), ('\U0010ffff', '10FFFF')]
+NOT_AMONG = 'which is not among the 10 characters this model was trained on'
+
+
+def _encode_in_graph(texts: list[str], name: str = 'prefix') -> tuple[np.ndarray, np.ndarray]:
+    encode = tf.function(
+        lambda text: VOCABULARY.encode_tensor(text, name), input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    ids, lengths = encode(tf.constant(texts, tf.string))
+    return ids.numpy(), lengths.numpy()
+
+
+def test_characters_stand_in_the_order_of_their_code_points():
+    assert Vocabulary.from_text('🎵开分a 不a！\n分𠮷\U0010fffd').characters == CHARACTERS
+
+
+def test_length_is_the_number_of_distinct_characters():
+    assert len(Vocabulary.from_text('abracadabra')) == 5
+
+
+def test_the_same_characters_are_the_same_vocabulary():
+    assert Vocabulary.from_text('分开不') == Vocabulary.from_text('不分开不')
+
+
+@pytest.mark.parametrize(('text', 'ids'), ENCODED.items())
+def test_encode_gives_each_character_its_place(text, ids):
+    encoded = VOCABULARY.encode(text)
+    assert encoded.dtype == np.int32
+    assert encoded.tolist() == ids
+
+
+@pytest.mark.parametrize('text', ENCODED)
+def test_decode_undoes_encode(text):
+    assert VOCABULARY.decode(VOCABULARY.encode(text)) == text
+
+
+@pytest.mark.parametrize('texts', [list(ENCODED), ['分开'], ['', ''], []])
+def test_encoding_in_the_graph_equals_python(texts):
+    ids, lengths = _encode_in_graph(texts)
+    assert ids.dtype == lengths.dtype == np.int32
+    assert [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)] == [ENCODED[t] for t in texts]
+
+
+def test_rows_of_ids_are_filled_up_with_zeros():
+    ids, _ = _encode_in_graph(['分', '不分开', ''])
+    np.testing.assert_array_equal(ids, [[4, 0, 0], [3, 4, 5], [0, 0, 0]])
+
+
+def test_decoding_in_the_graph_equals_python():
+    decode = tf.function(
+        VOCABULARY.decode_tensor,
+        input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)],
+    )
+    rows = [ids + [9] * (6 - len(ids)) for ids in ENCODED.values()]  # what stands after the length is not text
+    texts = decode(tf.constant(rows), tf.constant([len(ids) for ids in ENCODED.values()]))
+    assert [text.decode() for text in texts.numpy()] == list(ENCODED)
+
+
+@pytest.mark.parametrize(('character', 'point'), UNKNOWN)
+def test_an_unknown_character_is_named(character, point):
+    with pytest.raises(InputError) as caught:
+        VOCABULARY.encode(f'分{character}开', 'prefixes[1]')
+    assert str(caught.value) == f"prefixes[1] contains '{character}' (U+{point}), {NOT_AMONG}"
+
+
+@pytest.mark.parametrize(('character', 'point'), UNKNOWN)
+def test_an_unknown_character_is_named_in_the_graph(character, point):
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        _encode_in_graph(['分开', '', f'开{character}分', '分囧'])
+    # TensorFlow shows a string as C would: with a backslash before each quotation mark and for a tab.
+    message = caught.value.message.replace("\\'", "'").replace('\\t', '\t')
+    assert f"prefix[2] contains '{character}' (U+{point}), {NOT_AMONG}" in message
+
+
+def test_the_first_of_many_unknown_characters_is_named():
+    with pytest.raises(InputError, match='U\\+56E7'):
+        VOCABULARY.encode('分囧x😀')
+    with pytest.raises(tf.errors.InvalidArgumentError, match='U\\+56E7'):
+        _encode_in_graph(['分', '囧x', '😀'])
+
+
+@pytest.mark.parametrize('characters', ['', 'ba', 'aab', '分不', '🎵！'])
+def test_what_is_not_distinct_and_in_order_is_no_vocabulary(characters):
+    with pytest.raises(InputError, match='distinct characters in order') as caught:
+        Vocabulary(characters)
+    assert repr(characters) in str(caught.value)
