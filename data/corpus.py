@@ -1,8 +1,10 @@
 """`--corpus` -> one string: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
 
+import codecs
 import difflib
 import glob
 import gzip
+import lzma
 import pathlib
 import zipfile
 import zlib
@@ -28,8 +30,7 @@ NAMES = (*BUNDLED, *REMOTE)
 NEWLINES = ('space', 'keep')
 
 _FOLDER_SUFFIXES = ('.txt', '.gz', '.zip')
-# Tried in this order to advise on bytes that the given encoding cannot read; the last one reads anything.
-_LIKELY_ENCODINGS = ('utf-8', 'gb18030', 'big5', 'shift_jis', 'euc_kr', 'cp1252', 'latin-1')
+_LIKELY_ENCODINGS = ('utf-8', 'gb18030', 'big5', 'shift_jis', 'euc_kr', 'cp1252')
 
 
 def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_characters: int = 0) -> str:
@@ -38,7 +39,8 @@ def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_c
     Args:
       corpus: a name out of `NAMES`, an http(s) URL, a file (`.zip`: its `.txt` members; `.gz`: unpacked), a folder (all
         its `.txt`, `.gz` and `.zip` files, below it too, in the order of their names) or a glob.
-      encoding: the name of a Python text encoding; a byte order mark at the start is dropped.
+      encoding: the name of a Python text encoding (not for known names, which are UTF-8); a byte order mark at the
+        start is dropped.
       newlines: `space` turns each `\n` and each `\r` into one space, as the book's section does; `keep` keeps every
         line break as one `\n`.
       max_characters: only so many from the start, counted after that; 0 takes all.
@@ -46,13 +48,15 @@ def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_c
     Raises:
       InputError: nothing there, nothing in it, or bytes that `encoding` cannot decode.
     """
+    if corpus in NAMES:
+        encoding = 'utf-8'
     documents = [_decode(content, encoding, label) for path in _paths(corpus) for label, content in _documents(path)]
-    text = _normalise('\n'.join(documents), newlines)
+    text = _normalise('\n'.join(documents), newlines)[: max_characters or None]
     if not text.strip():
         raise InputError(
             f'corpus {corpus!r} is empty: there is no character in it to learn from. Give another --corpus.'
         )
-    return text[:max_characters] if max_characters else text
+    return text
 
 
 def _paths(corpus: str) -> list[pathlib.Path]:
@@ -62,20 +66,29 @@ def _paths(corpus: str) -> list[pathlib.Path]:
         return [fetch(REMOTE[corpus])]
     if corpus.lower().startswith(('http://', 'https://')):
         return [fetch(remote_from_url(corpus))]
-    path = pathlib.Path(corpus).expanduser()
+    try:
+        found = _local_paths(pathlib.Path(corpus).expanduser()) if corpus else []
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such ~user, a NUL in it
+        raise InputError(f'corpus {corpus[:50]!r} is no file name: {error}.') from error
+    if not found:
+        raise InputError(_not_found(corpus))
+    return found
+
+
+def _local_paths(path: pathlib.Path) -> list[pathlib.Path]:
+    """The file itself, or the files of a folder or glob in the order of their names."""
     if path.is_dir():
         found = sorted(p for p in path.rglob('*') if p.suffix.lower() in _FOLDER_SUFFIXES and p.is_file())
         if not found:
             raise InputError(
-                f'corpus folder {corpus!r} holds no {", ".join(_FOLDER_SUFFIXES)} file. Name a file or a glob.'
+                f'corpus folder {str(path)!r} holds no {", ".join(_FOLDER_SUFFIXES)} file. Name a file or glob.'
             )
         return found
     if path.exists():
         return [path]
-    found = sorted(pathlib.Path(p) for p in glob.glob(str(path), recursive=True) if pathlib.Path(p).is_file())
-    if not found:
-        raise InputError(_not_found(corpus))
-    return found
+    return sorted(pathlib.Path(p) for p in glob.glob(str(path), recursive=True) if pathlib.Path(p).is_file())
 
 
 def _not_found(corpus: str) -> str:
@@ -98,49 +111,64 @@ def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
         else:
             yield str(path), path.read_bytes()
     # zipfile says RuntimeError for a member under a password and NotImplementedError (one too) for a method it lacks.
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f'cannot read {path}: {error}. Give a text file, or a sound .zip or .gz of one.') from error
 
 
 def _zip_members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
-        names = sorted(name for name in archive.namelist() if name.lower().endswith('.txt'))
+        names = sorted(name for name in archive.namelist() if _is_text_member(name))
         if not names:
             raise InputError(f'{path} holds no .txt file, only: {", ".join(archive.namelist()[:5]) or "nothing"}.')
         for name in names:
             yield f'{path}/{name}', archive.read(name)
 
 
+def _is_text_member(name: str) -> bool:
+    return name.lower().endswith('.txt') and not name.startswith('__MACOSX/')  # macOS keeps its own notes there
+
+
 def _decode(content: bytes, encoding: str, label: str) -> str:
+    if encoding.lower().replace('_', '-') == 'utf-8-sig':
+        encoding = 'utf-8'  # whose offsets in errors count the byte order mark
     try:
         text = content.decode(encoding)
-    except LookupError as error:
-        raise InputError(f'encoding {encoding!r} is not one that Python can decode. Try utf-8 or gb18030.') from error
     except UnicodeDecodeError as error:
         raise InputError(
             f'{label} is not {encoding}: byte {content[error.start]:#04x} at offset {error.start:,} cannot be decoded. '
-            f'Try --encoding={_likely_encoding(content, encoding)}.'
+            f'{_advice(content, encoding)}'
         ) from error
+    except (LookupError, ValueError) as error:
+        raise InputError(f'encoding {encoding!r} is not one that Python can decode. Try utf-8 or gb18030.') from error
     if '\0' in text:
         offset = len(text[: text.index('\0')].encode(encoding))
-        raise InputError(
-            f'{label} has a NUL character at byte {offset:,}: not text in {encoding}. Try --encoding=utf-16.'
-        )
+        raise InputError(f'{label} has a NUL character at byte {offset:,} in {encoding}. {_advice(content, encoding)}')
     return text.removeprefix('\ufeff')
 
 
-def _likely_encoding(content: bytes, refused: str) -> str:
-    if content.startswith((b'\xff\xfe', b'\xfe\xff')):
-        return 'utf-16'
+def _advice(content: bytes, refused: str) -> str:
+    """Names an encoding that reads the bytes, where one does."""
+    for encoding in _likely_encodings(content):
+        if encoding != refused and _reads(content, encoding):
+            return f'Try --encoding={encoding}.'
+    return 'The file may be damaged, or not be text.'
 
-    def reads(encoding: str) -> bool:
-        try:
-            content.decode(encoding)
-        except UnicodeDecodeError:
-            return False
-        return True
 
-    return next(encoding for encoding in _LIKELY_ENCODINGS if encoding != refused and reads(encoding))
+def _likely_encodings(content: bytes) -> tuple[str, ...]:
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return ('utf-32',)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ('utf-16',)
+    if b'\0' in content:
+        return ('utf-16-le',) if content.index(b'\0') % 2 else ('utf-16-be',)  # the high half of an ASCII character
+    return _LIKELY_ENCODINGS
+
+
+def _reads(content: bytes, encoding: str) -> bool:
+    try:
+        return '\0' not in content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
 
 
 def _normalise(text: str, newlines: str) -> str:

@@ -1,10 +1,12 @@
 """A URL -> a file in the data home, fetched once and checked."""
 
+import contextlib
 import dataclasses
 import hashlib
 import http.client
 import os
 import pathlib
+import string
 import sys
 import urllib.parse
 import urllib.request
@@ -15,6 +17,7 @@ from data.errors import InputError
 
 _CHUNK = 1 << 16  # bytes
 _TIMEOUT = 30  # seconds without a byte
+_LONGEST_NAME = 60  # characters: file systems take 255 bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,18 @@ def data_home() -> pathlib.Path:
 
 
 def remote_from_url(url: str) -> Remote:
-    """The file that stands at `url`, kept under a name of its own so that two URLs never share a file."""
-    name = pathlib.PurePosixPath(urllib.parse.urlparse(url).path).name or 'index.txt'
-    return Remote(url, f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}')
+    """The file that stands at `url`, kept under a name of its own so that two URLs never share a file.
+
+    Raises:
+      InputError: `url` is malformed.
+    """
+    try:
+        path = urllib.parse.urlparse(url).path
+    except ValueError as error:
+        raise InputError(f'{url!r} is not a URL: {error}.') from error
+    name = pathlib.PurePosixPath(urllib.parse.unquote(path)).name[-_LONGEST_NAME:] or 'index.txt'
+    ascii_url = urllib.parse.quote(url, safe=string.punctuation)
+    return Remote(ascii_url, f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}')
 
 
 def fetch(remote: Remote) -> pathlib.Path:
@@ -61,13 +73,16 @@ def _download(remote: Remote, path: pathlib.Path) -> None:
         if remote.digest and _digest(part, remote.digest[0]) != remote.digest[1]:
             raise InputError(_mismatch(remote, part) + ' Nothing was kept; try again.')
         part.replace(path)
-    except (OSError, http.client.HTTPException) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise InputError(
             f'cannot fetch {remote.url} into {path}: {error}. Put the file there by hand, or set CHARRNN_DATA_HOME to '
             f'a folder that holds {remote.filename}.'
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _copy(url: str, target) -> None:

@@ -59,12 +59,20 @@ class Windows:
         rows = tf.range(self.batch_size, dtype=tf.int64)
         if self.sampling == 'consecutive':
             return rows * self._row_length + index * self.num_steps
-        order = tf.random.experimental.index_shuffle(
-            index * self.batch_size + rows,
-            seed=tf.stack([tf.constant(self.seed, tf.int64), epoch]),
-            max_index=self._num_windows - 1,
+        return self._shuffled(index * self.batch_size + rows, epoch) * self.num_steps
+
+    def _shuffled(self, places: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        """The windows that stand at `places` in the order of `epoch`, without making the whole order.
+
+        `index_shuffle` heeds no more than the low bits of its seed (8 of each number, up to 65,536 windows), so that
+        epoch 256 would repeat epoch 0: hence mixed seeds, and two permutations one after the other.
+        """
+        seeds = tf.random.stateless_uniform(
+            [2, 2], tf.stack([self.seed, epoch]), minval=None, maxval=None, dtype=tf.int64, alg='philox'
         )
-        return order * self.num_steps
+        for seed in tf.unstack(seeds):
+            places = tf.random.experimental.index_shuffle(places, seed, max_index=self._num_windows - 1)
+        return places
 
     def minibatch(self, ids: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N] int32`."""

@@ -1,7 +1,6 @@
 """What a run is: frozen, validated settings, and the one place where every default stands."""
 
 import dataclasses
-import math
 
 from data.corpus import NEWLINES
 from data.errors import InputError
@@ -9,15 +8,20 @@ from data.windows import SAMPLING
 
 ACTIVATIONS = ('tanh', 'relu')
 
+_LARGEST_INT = 2**31 - 1
+_LARGEST_FLOAT = 3.4e38
+
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f'{name}={value!r} is not one of {", ".join(choices)}.')
 
 
-def _check_at_least(name: str, value: float, lowest: float) -> None:
-    if not math.isfinite(value) or value < lowest:
-        raise InputError(f'{name}={value} must be a finite number, {lowest} or more.')
+def _check_number(name: str, value: float, lowest: float) -> None:
+    """An integer must fit 32 bits, a fraction a float32: the graph computes with those."""
+    highest = _LARGEST_INT if isinstance(lowest, int) else _LARGEST_FLOAT
+    if not lowest <= value <= highest:
+        raise InputError(f'{name}={value} must be between {lowest} and {highest}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +39,9 @@ class DataConfig:
     def __post_init__(self):
         _check_choice('newlines', self.newlines, NEWLINES)
         _check_choice('sampling', self.sampling, SAMPLING)
-        _check_at_least('max_characters', self.max_characters, 0)
-        _check_at_least('batch_size', self.batch_size, 1)
-        _check_at_least('num_steps', self.num_steps, 1)
+        _check_number('max_characters', self.max_characters, 0)
+        _check_number('batch_size', self.batch_size, 1)
+        _check_number('num_steps', self.num_steps, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +54,8 @@ class ModelConfig:
 
     def __post_init__(self):
         _check_choice('activation', self.activation, ACTIVATIONS)
-        _check_at_least('hidden_size', self.hidden_size, 1)
-        _check_at_least('init_scale', self.init_scale, 0.0)
+        _check_number('hidden_size', self.hidden_size, 1)
+        _check_number('init_scale', self.init_scale, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +72,12 @@ class TrainingConfig:
     prefixes: tuple[str, ...] = ('分开', '不分开')
 
     def __post_init__(self):
-        _check_at_least('num_epochs', self.num_epochs, 1)
-        _check_at_least('learning_rate', self.learning_rate, 0.0)
-        _check_at_least('clip_norm', self.clip_norm, 0.0)
-        _check_at_least('seed', self.seed, 0)
-        _check_at_least('sample_every', self.sample_every, 0)
-        _check_at_least('sample_length', self.sample_length, 0)
+        _check_number('num_epochs', self.num_epochs, 1)
+        _check_number('learning_rate', self.learning_rate, 0.0)
+        _check_number('clip_norm', self.clip_norm, 0.0)
+        _check_number('seed', self.seed, 0)
+        _check_number('sample_every', self.sample_every, 0)
+        _check_number('sample_length', self.sample_length, 0)
         if not all(self.prefixes):
             raise InputError(
                 f'prefixes={",".join(self.prefixes)!r} has an empty prefix: each needs one character or more.'

@@ -66,15 +66,23 @@ def read(run_dir: pathlib.Path) -> Recorded:
 
 
 def write(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
-    """Records a run, or, over a run that goes on, its config of now. Each file appears whole or not at all."""
+    """Records a run, or, over a run that goes on, its config of now. Each file appears whole or not at all.
+
+    Raises:
+      InputError: `run_dir` cannot be written.
+    """
     versions = {'python': platform.python_version(), 'tensorflow': tf.__version__, 'keras': keras.__version__}
     record = {
         'config': config.to_dict(),
         'corpus': {'sha256': text_sha256(text), 'num_characters': len(text)},
         'versions': versions | {'numpy': np.__version__},
     }
-    _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters})
-    _write_json(run_dir / _CONFIG, record)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters})
+        _write_json(run_dir / _CONFIG, record)
+    except OSError as error:
+        raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
 
 
 def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, text: str) -> None:
@@ -95,7 +103,6 @@ def text_sha256(text: str) -> str:
 
 
 def _write_json(path: pathlib.Path, value: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix('.json.part')
     aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', 'utf-8')
     aside.replace(path)

@@ -131,7 +131,7 @@ def train(
         if progress.epoch_ended:
             due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
             monitor.after_epoch(progress, due)
-            if due and config.sample_every:
+            if due and config.sample_every and config.prefixes:
                 monitor.samples(progress.epoch, generator.texts(config.prefixes, config.sample_length))
         checkpoints.save_if_due(progress.step)
         if stop.signal:

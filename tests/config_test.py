@@ -30,6 +30,8 @@ def test_defaults_are_those_of_the_section():
         ('clip_norm', float('inf')),
         ('clip_norm', -0.01),
         ('seed', -1),
+        ('seed', 2**31),
+        ('learning_rate', 1e39),
         ('sample_every', -1),
         ('sample_length', -1),
         ('sampling', 'sometimes'),

@@ -156,7 +156,6 @@ def test_another_encoding_is_read_when_it_is_named(tmp_path):
     ('newlines', 'max_characters', 'text'),
     [
         ('keep', 3, '\n\n分'),
-        ('space', 3, '   '),
         ('space', 5, '    分'),
         ('keep', 99, '\n\n分🎵开'),
         ('keep', 0, '\n\n分🎵开'),
@@ -197,6 +196,8 @@ def test_a_corpus_without_a_visible_character_is_refused(tmp_path, content):
         ('abc 分开'.encode('gb18030'), 'utf-8', '0xb7', '4', 'abc 分开'),
         ('分开'.encode(), 'ascii', '0xe5', '0', '分开'),
         (b'\xff\xfe' + '分开'.encode('utf-16-le'), 'utf-8', '0xff', '0', '分开'),
+        (b'\xff\xfe\0\0' + '分开'.encode('utf-32-le'), 'utf-8', '0xff', '0', '分开'),
+        (b'\xef\xbb\xbfab\x81', 'utf-8-sig', '0x81', '5', None),
         ('café !'.encode('latin-1'), 'utf-8', '0xe9', '3', 'café !'),
         (b'a' * 1234 + b'\xff', 'gb18030', '0xff', '1,234', 'a' * 1234 + 'ÿ'),
     ],
@@ -204,9 +205,12 @@ def test_a_corpus_without_a_visible_character_is_refused(tmp_path, content):
 def test_undecodable_bytes_are_located_and_the_advice_works(tmp_path, content, encoding, byte, offset, text):
     path = _write(tmp_path / 'a.txt', content)
     message = _message(path, encoding=encoding)
-    assert f'{path} is not {encoding}: byte {byte} at offset {offset} ' in message
-    advised = re.search(r'--encoding=(\S+)\.$', message).group(1)
-    assert load(path, encoding=advised) == text
+    assert f'{path} is not {encoding.removesuffix("-sig")}: byte {byte} at offset {offset} ' in message
+    if text is None:
+        assert message.endswith('The file may be damaged, or not be text.')
+    else:
+        advised = re.search(r'--encoding=(\S+)\.$', message).group(1)
+        assert load(path, encoding=advised) == text
 
 
 def test_undecodable_bytes_in_a_zip_are_located_by_member(tmp_path):
@@ -220,11 +224,44 @@ def test_an_unknown_encoding_is_refused(tmp_path):
         assert part in message
 
 
-def test_a_nul_character_is_located_by_byte(tmp_path):
-    path = _write(tmp_path / 'a.txt', '分\0')
+@pytest.mark.parametrize(
+    ('content', 'byte', 'advice'),
+    [
+        ('分\0\0'.encode(), 3, 'may be damaged'),
+        ('ab'.encode('utf-16-le'), 1, '--encoding=utf-16-le.'),
+        ('ab'.encode('utf-16-be'), 0, '--encoding=utf-16-be.'),
+    ],
+)
+def test_a_nul_character_is_located_by_byte(tmp_path, content, byte, advice):
+    path = _write(tmp_path / 'a.txt', content)
     message = _message(path)
-    for part in (path, 'NUL', 'at byte 3:', 'utf-8', '--encoding=utf-16'):
+    for part in (path, 'NUL', f'at byte {byte} in utf-8', advice):
         assert part in message
+
+
+def test_nothing_is_no_name_of_the_current_folder(tmp_path, monkeypatch):
+    _write(tmp_path / 'a.txt', 'a text that nobody asked for')
+    monkeypatch.chdir(tmp_path)
+    assert "corpus '' is no file" in _message('')
+
+
+@pytest.mark.parametrize('name', ['x' * 300, 'a\0b', '~no-such-user/x', 'http://[bad'])
+def test_what_is_no_name_at_all_is_refused(name):
+    assert name[:20] in _message(name).replace('\\x00', '\0')
+
+
+@pytest.mark.parametrize('encoding', ['undefined', 'a\0b', 'rot13'])
+def test_what_is_no_text_encoding_is_refused(tmp_path, encoding):
+    assert 'Try utf-8 or gb18030' in _message(_write(tmp_path / 'a.txt', 'a'), encoding=encoding)
+
+
+def test_known_names_bring_their_own_encoding():
+    assert load('lyrics', encoding='gb18030') == load('lyrics')
+
+
+def test_notes_that_macos_puts_into_zips_are_no_texts(tmp_path):
+    path = _write_zip(tmp_path / 'a.zip', {'a.txt': 'a', '__MACOSX/._a.txt': b'\xff'})
+    assert load(path) == 'a'
 
 
 @pytest.mark.parametrize(('members', 'found'), [({'a.pdf': 'x', 'b.md': 'y'}, 'a.pdf, b.md'), ({}, 'nothing')])
@@ -259,6 +296,7 @@ def _zip_bytes(damage: str) -> bytes:
         ('password.zip', _zip_bytes('password')),
         ('a.gz', b'not a gzip'),
         ('cut.gz', gzip.compress(b'abc')[:-1]),
+        ('deflate.gz', gzip.compress(b'abc')[:10] + b'\xff' * 9),  # a sound header before a block of no known type
         ('checksum.gz', gzip.compress(b'abc')[:-8] + bytes(8)),
     ],
 )

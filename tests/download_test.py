@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import pathlib
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -14,13 +15,14 @@ BODY = b'a song of some bytes'
 
 
 class _Web(http.server.ThreadingHTTPServer):
-    """Answers with `pages[path]`, says `claimed[path]` for its length where that is given, and notes who `asked`."""
+    """Answers with `pages[path]`, claims `claimed[path]` as its length where that is given, notes what was `asked`."""
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), _Handler)
         self.pages: dict[str, bytes] = {}
         self.claimed: dict[str, int] = {}
         self.asked: list[str] = []
+        self.when_asked: Callable[[], None] = lambda: None
 
     def url(self, path: str) -> str:
         return f'http://127.0.0.1:{self.server_port}{path}'
@@ -29,6 +31,7 @@ class _Web(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        self.server.when_asked()
         if self.path not in self.server.pages:
             self.send_error(404)
             return
@@ -43,8 +46,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def web(monkeypatch):
-    monkeypatch.setenv('no_proxy', '*')
+def web():
     with _Web() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
         thread.start()
@@ -57,6 +59,7 @@ def web(monkeypatch):
 def home(tmp_path, monkeypatch) -> pathlib.Path:
     """The data home, which does not exist yet."""
     monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path / 'new' / 'home'))
+    monkeypatch.setenv('no_proxy', '*')
     return tmp_path / 'new' / 'home'
 
 
@@ -81,6 +84,15 @@ def test_the_file_of_the_right_digest_is_kept_under_its_name(web, home, algorith
 def test_a_file_of_many_chunks_arrives_whole(web, home):
     web.pages['/song.txt'] = bytes(range(256)) * 1000
     assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == web.pages['/song.txt']
+
+
+def test_no_unfinished_file_stands_under_the_name(web, home):
+    """A program that is killed while it downloads must not leave half a file for the next one to find."""
+    seen = []
+    web.pages['/song'] = BODY
+    web.when_asked = lambda: seen.append((home / 'song.txt').exists())
+    assert fetch(Remote(web.url('/song'), 'song.txt')).exists()
+    assert seen == [False]
 
 
 def test_a_file_of_another_digest_is_not_kept(web, home):

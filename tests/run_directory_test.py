@@ -53,6 +53,12 @@ def test_damaged_records_are_named(run_dir, damage):
         run_directory.read(run_dir)
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match=r'file/run.* cannot be written'):
+        run_directory.write(tmp_path / 'file' / 'run', Config(), Vocabulary.from_text(TEXT), TEXT)
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     assert not run_directory.exists(tmp_path)
     with pytest.raises(InputError, match=r'is not a run: it has no config\.json'):

@@ -104,7 +104,8 @@ def main() -> None:
         first = statistics.median(r[name]['first'] for r in rounds)
         print(f'{name}: first epoch {first:.2f} s, then {medians[name]:.4f} s an epoch')
     ratios = [r['charrnn']['median'] / r['pytorch']['median'] for r in rounds]
-    print(f'charrnn / pytorch: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} rounds)')
+    spread = f'{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds'
+    print(f'charrnn / pytorch: {statistics.median(ratios):.2f} ({spread})')
 
 
 if __name__ == '__main__':
