@@ -27,6 +27,7 @@ def _import_tensorflow_quietly() -> None:
         finally:
             os.dup2(shown, 2)
             os.close(shown)
+            del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a child process holds back its own
 
 
 if 'TF_CPP_MIN_LOG_LEVEL' not in os.environ:
