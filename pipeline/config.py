@@ -7,9 +7,12 @@ from data.errors import InputError
 from data.windows import SAMPLING
 
 ACTIVATIONS = ('tanh', 'relu')
+OPTIMIZERS = ('sgd', 'adam', 'adamw', 'rmsprop')
+SCHEDULES = ('constant', 'cosine', 'exponential')
 
 _LARGEST_INT = 2**31 - 1
 _LARGEST_FLOAT = 3.4e38
+_LARGEST_ADAPTIVE_RATE = 1.0
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -63,7 +66,12 @@ class TrainingConfig:
     """How the weights are found, and what is shown meanwhile."""
 
     num_epochs: int = 250
+    optimizer: str = 'sgd'
     learning_rate: float = 100.0
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = 'constant'
+    warmup_steps: int = 0
     clip_norm: float = 0.01
     seed: int = 0
     jit: bool = True
@@ -74,6 +82,12 @@ class TrainingConfig:
     def __post_init__(self):
         _check_number('num_epochs', self.num_epochs, 1)
         _check_number('learning_rate', self.learning_rate, 0.0)
+        _check_number('momentum', self.momentum, 0.0)
+        _check_number('weight_decay', self.weight_decay, 0.0)
+        _check_number('warmup_steps', self.warmup_steps, 0)
+        _check_choice('optimizer', self.optimizer, OPTIMIZERS)
+        _check_choice('schedule', self.schedule, SCHEDULES)
+        self._check_optimizer()
         _check_number('clip_norm', self.clip_norm, 0.0)
         _check_number('seed', self.seed, 0)
         _check_number('sample_every', self.sample_every, 0)
@@ -81,6 +95,23 @@ class TrainingConfig:
         if not all(self.prefixes):
             raise InputError(
                 f'prefixes={",".join(self.prefixes)!r} has an empty prefix: each needs one character or more.'
+            )
+
+    def _check_optimizer(self) -> None:
+        adaptive = self.optimizer != 'sgd'
+        if adaptive and self.learning_rate > _LARGEST_ADAPTIVE_RATE:
+            raise InputError(
+                f'learning_rate={self.learning_rate} is too large for optimizer={self.optimizer}, whose steps are about '
+                f'that large: give --learning_rate of {_LARGEST_ADAPTIVE_RATE} or less, such as 0.003.'
+            )
+        if self.momentum and self.optimizer not in ('sgd', 'rmsprop'):
+            raise InputError(f'momentum={self.momentum} is for optimizer=sgd or rmsprop; {self.optimizer} has its own.')
+        if self.momentum >= 1:
+            raise InputError(f'momentum={self.momentum} must be below 1.')
+        if bool(self.weight_decay) != (self.optimizer == 'adamw'):
+            raise InputError(
+                f'weight_decay={self.weight_decay} with optimizer={self.optimizer}: weight decay and adamw belong '
+                f'together. Give both, such as --optimizer=adamw --weight_decay=0.01, or neither.'
             )
 
 
@@ -121,7 +152,9 @@ class Config:
 def differences(old: Config, new: Config) -> dict[str, tuple]:
     """`{field: (old value, new value)}` for the fields that must not change when a run goes on, but do."""
     then, now = old.to_dict(), new.to_dict()
-    return {name: (then[name], now[name]) for name in then if name not in MAY_CHANGE and then[name] != now[name]}
+    # A schedule that falls till the end of the run would be another one in a longer run.
+    may_change = MAY_CHANGE if old.training.schedule == 'constant' else MAY_CHANGE - {'num_epochs'}
+    return {name: (then[name], now[name]) for name in then if name not in may_change and then[name] != now[name]}
 
 
 def _like(default, value):

@@ -24,7 +24,7 @@ from data.vocabulary import Vocabulary
 from data.windows import SAMPLING, Windows
 from pipeline import devices, program, run_directory
 from pipeline.checkpoints import Checkpoints
-from pipeline.config import ACTIVATIONS, Config, DataConfig, ModelConfig, TrainingConfig
+from pipeline.config import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Config, DataConfig, ModelConfig, TrainingConfig
 from pipeline.generate import Generator
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
@@ -57,7 +57,21 @@ flags.DEFINE_enum('activation', ModelConfig.activation, ACTIVATIONS, 'What bends
 flags.DEFINE_integer('hidden_size', ModelConfig.hidden_size, 'H, hidden units.')
 flags.DEFINE_float('init_scale', ModelConfig.init_scale, 'Standard deviation of the first weights.')
 flags.DEFINE_integer('num_epochs', TrainingConfig.num_epochs, 'Passes over the text, all runs in run_dir together.')
-flags.DEFINE_float('learning_rate', TrainingConfig.learning_rate, 'Step size of SGD.')
+flags.DEFINE_enum('optimizer', TrainingConfig.optimizer, OPTIMIZERS, 'How a gradient becomes an update.')
+flags.DEFINE_float(
+    'learning_rate',
+    TrainingConfig.learning_rate,
+    'First step size. 100 is for sgd clipped to 0.01; adam wants 0.003 or so.',
+)
+flags.DEFINE_float('momentum', TrainingConfig.momentum, 'Momentum of sgd or rmsprop.')
+flags.DEFINE_float('weight_decay', TrainingConfig.weight_decay, 'Weight decay of adamw, such as 0.01.')
+flags.DEFINE_enum(
+    'schedule',
+    TrainingConfig.schedule,
+    SCHEDULES,
+    'The learning rate over the run: constant; cosine, down to 0; exponential, down to a hundredth.',
+)
+flags.DEFINE_integer('warmup_steps', TrainingConfig.warmup_steps, 'Minibatches in which the rate rises from 0.')
 flags.DEFINE_float('clip_norm', TrainingConfig.clip_norm, 'Largest L2 norm of all gradients together; 0: no clipping.')
 flags.DEFINE_integer('seed', TrainingConfig.seed, 'Fixes the first weights and the order of the windows.')
 flags.DEFINE_bool('jit', TrainingConfig.jit, 'Compile with XLA: faster, the same numbers up to rounding.')

@@ -5,12 +5,12 @@ import math
 import time
 from collections.abc import Iterator
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
 from data.windows import Windows, stacked
+from pipeline import optimizers
 from pipeline.config import TrainingConfig
 from pipeline.model import CharRNN, State, cross_entropy
 
@@ -39,6 +39,7 @@ class Progress:
     clipped_fraction: float
     """The part of the minibatches whose norm was above `clip_norm`."""
     learning_rate: float
+    """Of the last update."""
     num_characters: int
     """Characters of this call."""
     seconds: float
@@ -58,7 +59,8 @@ class Trainer(tf.Module):
         self.model = model
         self.windows = windows
         self.config = config
-        self.optimizer = keras.optimizers.SGD(config.learning_rate)
+        self.optimizer = optimizers.optimizer(config, config.num_epochs * windows.steps_per_epoch)
+        self._schedule = optimizers.schedule(config, config.num_epochs * windows.steps_per_epoch)
         self.optimizer.build(model.trainable_variables)
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         # Sums over the epoch so far: loss, norm, clipped minibatches; so that a resumed epoch reports the whole epoch.
@@ -118,7 +120,7 @@ class Trainer(tf.Module):
             loss=loss,
             global_norm=norm,
             clipped_fraction=clipped,
-            learning_rate=float(self.optimizer.learning_rate),
+            learning_rate=float(self._schedule(step - 1)),
             num_characters=count * self.windows.batch_size * self.windows.num_steps,
             seconds=seconds,
         )

@@ -39,11 +39,34 @@ def test_defaults_are_those_of_the_section():
         ('activation', 'sigmoid'),
         ('prefixes', ('ab', '')),
         ('hiden_size', 3),
+        ('optimizer', 'adagrad'),
+        ('schedule', 'linear'),
+        ('momentum', 1.0),
+        ('weight_decay', 0.1),
+        ('warmup_steps', -1),
     ],
 )
 def test_refuses_a_bad_value_by_name(name, value):
     with pytest.raises(InputError, match=name):
         Config.from_dict({name: value})
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'optimizer': 'adam'}, r'learning_rate=100.0 is too large for optimizer=adam'),
+        ({'optimizer': 'adam', 'learning_rate': 0.1, 'momentum': 0.9}, 'momentum=0.9 is for optimizer=sgd or rmsprop'),
+        ({'optimizer': 'adamw', 'learning_rate': 0.1}, 'weight decay and adamw belong together'),
+    ],
+)
+def test_refuses_a_contradiction_and_names_both_sides(values, message):
+    with pytest.raises(InputError, match=message):
+        Config.from_dict(values)
+
+
+def test_a_falling_rate_ties_a_run_to_its_length():
+    old = Config.from_dict({'schedule': 'cosine'})
+    assert differences(old, old.replace({'num_epochs': 9})) == {'num_epochs': (250, 9)}
 
 
 def test_goes_through_json_and_back():
