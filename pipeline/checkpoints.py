@@ -1,55 +1,89 @@
 """Saving and resuming: the trainer's variables in the run directory."""
 
 import pathlib
+import shutil
+import sys
 import time
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from data.errors import InputError
+from pipeline.config import Interval
 
-SECONDS_BETWEEN_SAVES = 30.0
 _KEPT = 2  # the newest, and the one before in case that is damaged
 
 
 class Checkpoints:
     """The checkpoints of one run, `<run_dir>/checkpoints`."""
 
-    def __init__(self, run_dir: pathlib.Path, root: tf.Module, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        run_dir: pathlib.Path,
+        root: tf.Module,
+        every: Interval,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         """`root` holds all variables that a run needs to go on; `clock` tells seconds."""
+        self._directory = run_dir / 'checkpoints'
         self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(root=root), str(run_dir / 'checkpoints'), max_to_keep=_KEPT
+            tf.train.Checkpoint(root=root), str(self._directory), max_to_keep=_KEPT
         )
+        self._every = every
         self._clock = clock
         self._last_save = clock()
-        self._saved_step: int | None = None
+        self._saved_step = 0
 
-    @property
-    def latest(self) -> str | None:
-        """The path of the newest checkpoint, if there is one."""
-        return self._manager.latest_checkpoint
+    def restore(self) -> str | None:
+        """Loads the newest checkpoint that can be read, and returns its path; None if there is none.
 
-    def restore(self) -> bool:
-        """Loads the newest checkpoint, if there is one; tells whether there was.
+        One that cannot be read is named on stderr.
 
         Raises:
-          InputError: it cannot be read, or is one of another model.
+          InputError: there are some, but none can be read.
         """
-        if not self.latest:
-            return False
-        _restore(self._manager.checkpoint, self.latest)
-        return True
+        paths = self._manager.checkpoints[::-1]
+        for path in paths:
+            try:
+                _restore(self._manager.checkpoint, path)
+            except InputError as error:
+                print(f'{error}. Trying the one before.', file=sys.stderr)
+            else:
+                return path
+        if paths:
+            raise InputError(f'no checkpoint in {self._directory} can be read. Use another --run_dir.')
+        return None
+
+    def is_due(self, step: int) -> bool:
+        """Whether so many steps, or so much time, have passed since the last save."""
+        if self._every.steps:
+            return step - self._saved_step >= self._every.steps
+        return self._clock() - self._last_save >= self._every.seconds
 
     def save(self, step: int) -> None:
-        """Saves what stands after `step` minibatches, unless that is saved; it is the newest from when it is whole."""
+        """Saves what stands after `step` minibatches, unless that is saved; it is the newest from when it is whole.
+
+        Raises:
+          InputError: it cannot be written, as on a full disk; the ones before are as they were.
+        """
         if self._saved_step != step:
-            self._manager.save(checkpoint_number=step)
+            try:
+                self._manager.save(checkpoint_number=step)
+            except (OSError, tf.errors.OpError) as error:
+                self._remove_parts(step)
+                raise InputError(
+                    f'cannot save checkpoint {step} in {self._directory}: {str(error).splitlines()[0]}. The last good '
+                    f'one is {self._manager.latest_checkpoint}. Make room there and run the same command to go on.'
+                ) from error
         self._saved_step, self._last_save = step, self._clock()
 
-    def save_if_due(self, step: int) -> None:
-        """Saves when the last save is 30 s ago or more."""
-        if self._clock() - self._last_save >= SECONDS_BETWEEN_SAVES:
-            self.save(step)
+    def _remove_parts(self, step: int) -> None:
+        """Takes away what a failed save has left, which may be what fills the disk."""
+        for path in self._directory.glob(f'ckpt-{step}[._]*'):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def load_model(run_dir: pathlib.Path, model: tf.Module) -> str:

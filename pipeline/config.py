@@ -1,6 +1,7 @@
 """What a run is: frozen, validated settings, and the one place where every default stands."""
 
 import dataclasses
+import re
 
 from data.corpus import NEWLINES
 from data.errors import InputError
@@ -25,6 +26,24 @@ def _check_number(name: str, value: float, lowest: float) -> None:
     highest = _LARGEST_INT if isinstance(lowest, int) else _LARGEST_FLOAT
     if not lowest <= value <= highest:
         raise InputError(f'{name}={value} must be between {lowest} and {highest}.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """How often: after so many steps or seconds, one of which is 0."""
+
+    steps: int
+    seconds: float
+
+
+def parse_interval(text: str) -> Interval:
+    """`500` is every 500 steps, `30s` every 30 seconds. Raises `InputError` for anything else."""
+    match = re.fullmatch(r'(\d{1,9})(s?)', text)
+    if not match or not int(match[1]):
+        raise InputError(
+            f'checkpoint_every={text!r} must be a number of steps, such as 500, or of seconds, such as 30s.'
+        )
+    return Interval(0, float(match[1])) if match[2] else Interval(int(match[1]), 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +94,7 @@ class TrainingConfig:
     clip_norm: float = 0.01
     seed: int = 0
     jit: bool = True
+    checkpoint_every: str = '30s'
     sample_every: int = 50
     sample_length: int = 50
     prefixes: tuple[str, ...] = ('分开', '不分开')
@@ -88,6 +108,7 @@ class TrainingConfig:
         _check_choice('optimizer', self.optimizer, OPTIMIZERS)
         _check_choice('schedule', self.schedule, SCHEDULES)
         self._check_optimizer()
+        parse_interval(self.checkpoint_every)
         _check_number('clip_norm', self.clip_norm, 0.0)
         _check_number('seed', self.seed, 0)
         _check_number('sample_every', self.sample_every, 0)
@@ -101,8 +122,8 @@ class TrainingConfig:
         adaptive = self.optimizer != 'sgd'
         if adaptive and self.learning_rate > _LARGEST_ADAPTIVE_RATE:
             raise InputError(
-                f'learning_rate={self.learning_rate} is too large for optimizer={self.optimizer}, whose steps are about '
-                f'that large: give --learning_rate of {_LARGEST_ADAPTIVE_RATE} or less, such as 0.003.'
+                f'learning_rate={self.learning_rate} is too large for optimizer={self.optimizer}, whose steps are about'
+                f' that large: give --learning_rate of {_LARGEST_ADAPTIVE_RATE} or less, such as 0.003.'
             )
         if self.momentum and self.optimizer not in ('sgd', 'rmsprop'):
             raise InputError(f'momentum={self.momentum} is for optimizer=sgd or rmsprop; {self.optimizer} has its own.')
@@ -116,7 +137,7 @@ class TrainingConfig:
 
 
 # What may differ when a run goes on. These do not touch the weights of a step; the corpus is compared by its text.
-MAY_CHANGE = frozenset({'corpus', 'num_epochs', 'sample_every', 'sample_length', 'prefixes'})
+MAY_CHANGE = frozenset({'corpus', 'num_epochs', 'sample_every', 'sample_length', 'prefixes', 'checkpoint_every'})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 from keras.utils import Progbar
+from tensorflow.core.util import event_pb2
 
 from pipeline.trainer import Progress
 
@@ -23,18 +24,35 @@ class Monitor:
         run_dir: pathlib.Path,
         first_step: int,
         last_step: int,
+        num_epochs_done: int,
         *,
         clock: Callable[[], float] = time.monotonic,
         terminal: bool | None = None,
     ):
-        """Writes TensorBoard events into `run_dir`. `clock` tells seconds; `terminal` is stdout's kind unless given."""
+        """Writes TensorBoard events into `run_dir`, whose curves stand as far as epoch `num_epochs_done`.
+
+        `clock` tells seconds; `terminal` is stdout's kind unless given.
+        """
         self._writer = tf.summary.create_file_writer(str(run_dir), flush_millis=_FLUSH_MILLIS)
+        self._forget_later_than(num_epochs_done)
         self._clock = clock
         self._last_line = clock()
         self._first_step = first_step
         self._seconds, self._characters = 0.0, 0  # of this epoch
         terminal = sys.stdout.isatty() if terminal is None else terminal
         self._bar = Progbar(last_step - first_step, stateful_metrics=['perplexity']) if terminal else None
+
+    def _forget_later_than(self, epoch: int) -> None:
+        """Has readers of the events drop what a killed run wrote of epochs that now come again."""
+        restart = event_pb2.Event(
+            wall_time=time.time(), step=epoch + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        )
+        # There is no public way to write an event that is not a summary.
+        tf.raw_ops.ImportEvent(writer=self._writer._resource, event=restart.SerializeToString())
+
+    def flush(self) -> None:
+        """Makes sure that all events so far are on disk."""
+        self._writer.flush()
 
     def after_call(self, progress: Progress) -> None:
         """Moves the bar on."""

@@ -1,11 +1,14 @@
 """The run directory: what it records of a run, and whether a run may go on in it."""
 
+import contextlib
 import dataclasses
 import datetime
+import fcntl
 import hashlib
 import json
 import pathlib
 import platform
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -16,7 +19,7 @@ from data.vocabulary import Vocabulary
 from pipeline.config import Config, differences
 
 RUNS = pathlib.Path('runs')
-_CONFIG, _VOCABULARY = 'config.json', 'vocabulary.json'
+_CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', '.lock'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,28 @@ def latest_run_dir() -> pathlib.Path:
 def exists(run_dir: pathlib.Path) -> bool:
     """Whether a run was begun there."""
     return (run_dir / _CONFIG).exists()
+
+
+@contextlib.contextmanager
+def lock(run_dir: pathlib.Path) -> Iterator[None]:
+    """Holds `run_dir` against other runs for as long as it is entered; a process that dies lets go.
+
+    Raises:
+      InputError: another process holds it, or it cannot be written.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        file = (run_dir / _LOCK).open('w')
+    except OSError as error:
+        raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.'
+            ) from error
+        yield
 
 
 def read(run_dir: pathlib.Path) -> Recorded:

@@ -24,7 +24,16 @@ from data.vocabulary import Vocabulary
 from data.windows import SAMPLING, Windows
 from pipeline import devices, program, run_directory
 from pipeline.checkpoints import Checkpoints
-from pipeline.config import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Config, DataConfig, ModelConfig, TrainingConfig
+from pipeline.config import (
+    ACTIVATIONS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Config,
+    DataConfig,
+    ModelConfig,
+    TrainingConfig,
+    parse_interval,
+)
 from pipeline.generate import Generator
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
@@ -75,6 +84,11 @@ flags.DEFINE_integer('warmup_steps', TrainingConfig.warmup_steps, 'Minibatches i
 flags.DEFINE_float('clip_norm', TrainingConfig.clip_norm, 'Largest L2 norm of all gradients together; 0: no clipping.')
 flags.DEFINE_integer('seed', TrainingConfig.seed, 'Fixes the first weights and the order of the windows.')
 flags.DEFINE_bool('jit', TrainingConfig.jit, 'Compile with XLA: faster, the same numbers up to rounding.')
+flags.DEFINE_string(
+    'checkpoint_every',
+    TrainingConfig.checkpoint_every,
+    'How often to save: a number of steps, such as 500, or of seconds, such as 30s.',
+)
 flags.DEFINE_integer('sample_every', TrainingConfig.sample_every, 'Epochs between samples of text; 0: none.')
 flags.DEFINE_integer('sample_length', TrainingConfig.sample_length, 'Characters that a sample adds to its prefix.')
 flags.DEFINE_list('prefixes', list(TrainingConfig.prefixes), 'What samples begin with, separated by commas.')
@@ -105,13 +119,19 @@ def run(config: Config, run_dir: pathlib.Path) -> int:
     config = config.replace({'prefixes': usable_prefixes(config.training.prefixes, vocabulary, text)})
     if run_directory.exists(run_dir):
         run_directory.check_same(run_dir, run_directory.read(run_dir), config, text)
+    with run_directory.lock(run_dir):
+        return run_locked(config, run_dir, text, vocabulary, windows)
+
+
+def run_locked(config: Config, run_dir: pathlib.Path, text: str, vocabulary: Vocabulary, windows: Windows) -> int:
+    """The run itself, once it is known to fit `run_dir` and to be alone there; returns the exit code."""
     device = devices.prepare()
     trainer = Trainer(CharRNN(config.model, len(vocabulary), config.training.seed), windows, config.training)
-    checkpoints = Checkpoints(run_dir, trainer)
+    checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     checkpoints.restore()
     run_directory.write(run_dir, config, vocabulary, text)
     print(
-        f'{data.corpus}: {len(text):,} characters, {len(vocabulary):,} distinct; {windows.steps_per_epoch:,} '
+        f'{config.data.corpus}: {len(text):,} characters, {len(vocabulary):,} distinct; {windows.steps_per_epoch:,} '
         f'minibatches an epoch; {trainer.model.num_parameters:,} parameters on {device}; {run_dir}'
     )
     last_step = config.training.num_epochs * windows.steps_per_epoch
@@ -120,7 +140,7 @@ def run(config: Config, run_dir: pathlib.Path) -> int:
     if trainer.step >= last_step:
         print('nothing left to train; give a larger --num_epochs to train on')
         return 0
-    monitor = Monitor(run_dir, trainer.step, last_step)
+    monitor = Monitor(run_dir, trainer.step, last_step, trainer.step // windows.steps_per_epoch)
     with contextlib.closing(monitor), StopRequest() as stop:
         train(trainer, vocabulary.encode(text), Generator(trainer.model, vocabulary), monitor, checkpoints, stop)
     if stop.signal:
@@ -147,9 +167,16 @@ def train(
             monitor.after_epoch(progress, due)
             if due and config.sample_every and config.prefixes:
                 monitor.samples(progress.epoch, generator.texts(config.prefixes, config.sample_length))
-        checkpoints.save_if_due(progress.step)
+        if checkpoints.is_due(progress.step):
+            _save(trainer, monitor, checkpoints)
         if stop.signal:
             break
+    _save(trainer, monitor, checkpoints)
+
+
+def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:
+    """Curves first: a checkpoint must not be ahead of them, or a killed run would leave a gap."""
+    monitor.flush()
     checkpoints.save(trainer.step)
 
 

@@ -1,11 +1,14 @@
 """Checkpoints: when they are written, what they hold, what is said of one that cannot be read."""
 
+import resource
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from data.errors import InputError
-from pipeline.checkpoints import SECONDS_BETWEEN_SAVES, Checkpoints, load_model
+from pipeline.checkpoints import Checkpoints, load_model
+from pipeline.config import Interval
 
 
 class _Root(tf.Module):
@@ -20,33 +23,85 @@ def _kept(run_dir) -> set[str]:
     return {path.stem for path in (run_dir / 'checkpoints').glob('*.index')}
 
 
+EVERY_STEP = Interval(1, 0)
+
+
 def test_restores_the_newest_and_keeps_the_one_before(tmp_path):
     root = _Root()
-    checkpoints = Checkpoints(tmp_path, root)
-    assert not checkpoints.restore()
+    checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
+    assert checkpoints.restore() is None
     for step in (10, 20, 30):
         root.other.assign(step)
         checkpoints.save(step)
     resumed = _Root()
-    assert Checkpoints(tmp_path, resumed).restore()
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().endswith('ckpt-30')
     assert resumed.other.numpy() == 30
     assert _kept(tmp_path) == {'ckpt-20', 'ckpt-30'}
 
 
-def test_saves_when_the_time_has_come(tmp_path):
-    seconds = iter(range(0, 1000, int(SECONDS_BETWEEN_SAVES / 2)))
-    checkpoints = Checkpoints(tmp_path, _Root(), clock=lambda: next(seconds))
-    kept = []
-    for step in range(1, 4):
-        checkpoints.save_if_due(step)
-        kept.append(_kept(tmp_path))
-    assert kept == [set(), {'ckpt-2'}, {'ckpt-2'}]
+@pytest.mark.parametrize(
+    ('every', 'saved'),
+    [(Interval(0, 30), [3, 5, 7]), (Interval(3, 0), [3, 6]), (Interval(1, 0), [1, 2, 3, 4, 5, 6, 7])],
+)
+def test_saves_are_due_by_time_or_by_steps(tmp_path, every, saved):
+    """A step takes 10 seconds, and a save as long again."""
+    now = 0
+    checkpoints = Checkpoints(tmp_path, _Root(), every, clock=lambda: now)
+    found = []
+    for step in range(1, 8):
+        now += 10
+        if checkpoints.is_due(step):
+            now += 10
+            checkpoints.save(step)
+            now += 10
+            found.append(step)
+    assert found == saved
+
+
+@pytest.mark.parametrize('damaged_file', ['ckpt-2.index', 'ckpt-2.data-00000-of-00001'])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, capsys, damaged_file):
+    root = _Root()
+    checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
+    for step in (1, 2):
+        root.other.assign(step)
+        root.model.weight.assign([step, step, step])
+        checkpoints.save(step)
+    content = bytearray((tmp_path / 'checkpoints' / damaged_file).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / 'checkpoints' / damaged_file).write_bytes(content)
+
+    resumed = _Root()
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().endswith('ckpt-1')
+    assert 'ckpt-2 cannot be read' in capsys.readouterr().err
+    assert resumed.other.numpy() == 1
+    np.testing.assert_array_equal(resumed.model.weight, [1, 1, 1])
+
+
+def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path):
+    """A limit on the size of files stands in for the disk: the write fails in the same place."""
+    root = _Root(size=100_000)
+    checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
+    checkpoints.save(1)
+    root.other.assign(77.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r'cannot save checkpoint 2 .*The last good one is .*ckpt-1'):
+            checkpoints.save(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / 'checkpoints').glob('ckpt-2*'))
+    resumed = _Root(size=100_000)
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().endswith('ckpt-1')
+    assert resumed.other.numpy() == 5
+    checkpoints.save(2)
+    assert _kept(tmp_path) == {'ckpt-1', 'ckpt-2'}
 
 
 def test_loads_the_model_alone(tmp_path):
     root = _Root()
     root.model.weight.assign([7.0, 8.0, 9.0])
-    Checkpoints(tmp_path, root).save(1)
+    Checkpoints(tmp_path, root, EVERY_STEP).save(1)
     model = _Root().model
     assert load_model(tmp_path, model).endswith('ckpt-1')
     np.testing.assert_array_equal(model.weight, [7, 8, 9])
@@ -55,9 +110,9 @@ def test_loads_the_model_alone(tmp_path):
 def test_names_what_cannot_be_loaded(tmp_path):
     with pytest.raises(InputError, match='no checkpoint yet'):
         load_model(tmp_path, _Root().model)
-    Checkpoints(tmp_path, _Root()).save(1)
-    with pytest.raises(InputError, match='ckpt-1 cannot be read'):
-        Checkpoints(tmp_path, _Root(size=4)).restore()
+    Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
+    with pytest.raises(InputError, match=r'no checkpoint in .* can be read'):
+        Checkpoints(tmp_path, _Root(size=4), EVERY_STEP).restore()
     (tmp_path / 'checkpoints' / 'ckpt-1.index').write_bytes(b'damaged')
     with pytest.raises(InputError, match='ckpt-1 cannot be read'):
         load_model(tmp_path, _Root().model)

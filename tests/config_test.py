@@ -44,6 +44,9 @@ def test_defaults_are_those_of_the_section():
         ('momentum', 1.0),
         ('weight_decay', 0.1),
         ('warmup_steps', -1),
+        ('checkpoint_every', '0s'),
+        ('checkpoint_every', '-5'),
+        ('checkpoint_every', '5 minutes'),
     ],
 )
 def test_refuses_a_bad_value_by_name(name, value):

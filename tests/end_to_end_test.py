@@ -44,7 +44,8 @@ def trained(place):
 
 def _weights(run_dir) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(run_dir / 'checkpoints'))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith('root/')]
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(('model', 'optimizer', 'state'))]
+    assert len(names) > 6
     return {name: reader.get_tensor(name) for name in names}
 
 

@@ -1,7 +1,7 @@
 """What is shown of a run: the console as printed, TensorBoard as read back from its files."""
 
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from pipeline.monitor import Monitor
 from pipeline.trainer import Progress
@@ -13,7 +13,7 @@ PROGRESS = Progress(
 
 
 def test_prints_the_sections_lines(tmp_path, capsys):
-    monitor = Monitor(tmp_path, 0, 8, terminal=False)
+    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
     monitor.after_call(PROGRESS)
     monitor.after_epoch(PROGRESS, line_is_due=True)
     monitor.samples(1, ['分开了'])
@@ -23,7 +23,7 @@ def test_prints_the_sections_lines(tmp_path, capsys):
 
 def test_a_log_hears_of_a_long_run_each_minute(tmp_path, capsys):
     now = 0
-    monitor = Monitor(tmp_path, 0, 8, terminal=False, clock=lambda: now)
+    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False, clock=lambda: now)
     printed = []
     for now in (20, 59, 60, 100, 121):  # noqa: B007 - the clock reads it
         monitor.after_call(PROGRESS)
@@ -33,7 +33,7 @@ def test_a_log_hears_of_a_long_run_each_minute(tmp_path, capsys):
 
 
 def test_a_terminal_has_a_bar_and_lines_above_it(tmp_path, capsys):
-    monitor = Monitor(tmp_path, 4, 20, terminal=True)
+    monitor = Monitor(tmp_path, 4, 20, 0, terminal=True)
     monitor.after_call(PROGRESS)
     bar = capsys.readouterr().out
     assert '4/16' in bar.replace('\x1b[1m', '')
@@ -43,7 +43,7 @@ def test_a_terminal_has_a_bar_and_lines_above_it(tmp_path, capsys):
 
 
 def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
-    monitor = Monitor(tmp_path, 0, 16, terminal=False)
+    monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
     for epoch in (1, 2):
         monitor.after_call(PROGRESS)
         monitor.after_call(PROGRESS)
@@ -65,3 +65,18 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
             assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
     (samples,) = events.Tensors('samples')
     assert [text.decode() for text in tf.make_ndarray(samples.tensor_proto)] == ['分开了', '山']
+
+
+def test_epochs_that_come_again_after_a_kill_are_shown_once(tmp_path):
+    """Epochs 1 to 5 were written, a checkpoint stands at epoch 3: the run goes on from there."""
+    for first, last in ((1, 5), (4, 6)):
+        monitor = Monitor(tmp_path, 0, 16, first - 1, terminal=False)
+        for epoch in range(first, last + 1):
+            monitor.after_call(PROGRESS)
+            monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch, 'loss': float(first)}), False)
+        monitor.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    points = events.Tensors('loss/train')
+    assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
+    assert [float(tf.make_ndarray(point.tensor_proto)) for point in points] == [1, 1, 1, 4, 4, 4]

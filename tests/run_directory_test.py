@@ -59,6 +59,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         run_directory.write(tmp_path / 'file' / 'run', Config(), Vocabulary.from_text(TEXT), TEXT)
 
 
+def test_a_second_run_in_the_same_place_is_refused_until_the_first_ends(tmp_path):
+    second = run_directory.lock(tmp_path / 'run')
+    with run_directory.lock(tmp_path / 'run'), pytest.raises(InputError, match='in use by another run'):
+        second.__enter__()
+    with run_directory.lock(tmp_path / 'run'):
+        pass
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     assert not run_directory.exists(tmp_path)
     with pytest.raises(InputError, match=r'is not a run: it has no config\.json'):

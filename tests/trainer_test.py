@@ -10,7 +10,7 @@ from data.vocabulary import Vocabulary
 from data.windows import Windows, minibatches, stacked
 from pipeline import trainer as trainer_module
 from pipeline.checkpoints import Checkpoints
-from pipeline.config import ModelConfig, TrainingConfig
+from pipeline.config import Interval, ModelConfig, TrainingConfig
 from pipeline.model import CharRNN
 from pipeline.trainer import DivergenceError, Progress, Trainer
 from tests import oracle
@@ -116,9 +116,9 @@ def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(sampling, m
         seen.append(progress)
         if not progress.epoch_ended and progress.epoch == 2:
             break
-    Checkpoints(tmp_path, stopped).save(stopped.step)
+    Checkpoints(tmp_path, stopped, Interval(1, 0)).save(stopped.step)
     resumed = _trainer(sampling, num_epochs=3)
-    assert Checkpoints(tmp_path, resumed).restore()
+    assert Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
     seen += _run(resumed)
 
     assert _without_time(seen) == _without_time(expected)
