@@ -81,13 +81,13 @@ class CharRNN(tf.Module):
     def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
         """Reads T characters a row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the state after them.
 
-        `dropout_seed`, `[2]` integers, decides what is dropped between layers; None: nothing, as all but training has
-        it.
+        `dropout_seed`, `[2] int32`, decides what is dropped between layers; None: nothing. Only training drops.
         """
         below, last = tf.transpose(ids), ()
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
-            if number:
-                below = self._dropped(below, dropout_seed, number)
+            if number and self.config.dropout and dropout_seed is not None:
+                own_seed = tf.random.experimental.stateless_fold_in(dropout_seed, number, alg='philox')
+                below = dropout(below, self.config.dropout, own_seed)
             below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
             last += after
         return tf.tensordot(below, self.w_hq, 1) + self.b_q, last
@@ -105,12 +105,16 @@ class CharRNN(tf.Module):
         parts = self._cell.num_parts
         return [state[n : n + parts] for n in range(0, len(state), parts)]
 
-    def _dropped(self, hidden: tf.Tensor, seed: tf.Tensor | None, number: int) -> tf.Tensor:
-        """What layer `number` reads of the layer below, `[T, B, H]`; scaled, so that its expectation stays."""
-        if seed is None or not self.config.dropout:
-            return hidden
-        own = tf.random.experimental.stateless_fold_in(seed, number, alg='philox')
-        return tf.nn.experimental.stateless_dropout(hidden, self.config.dropout, own, rng_alg='philox')
+
+def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
+    """`values`, the part `rate` of them 0 and the others scaled up, so that the expectation stays.
+
+    The same for the same `seed`, `[2] int32`, compiled by XLA or not. Hence whole random bits: of fractions, which
+    TensorFlow's own dropout draws, XLA makes others.
+    """
+    bits = tf.random.stateless_uniform(values.shape, seed, minval=None, maxval=None, dtype=tf.int32, alg='philox')
+    lowest_kept = min(round((rate - 0.5) * 2**32), tf.int32.max)  # bits are even from -2^31 to 2^31 - 1
+    return tf.where(bits >= lowest_kept, values / (1 - rate), 0.0)
 
 
 def _projected(below: tf.Tensor, layer: Layer) -> tf.Tensor:
