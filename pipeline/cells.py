@@ -1,67 +1,233 @@
-"""The recurrence, as pure functions: one step of it, and all T steps with back-propagation through time written out.
+"""The recurrences: one step of each, and all T steps with back-propagation through time written out.
 
-Shapes as in `model.py`. Everything is time-major here: `[T, B, ...]`.
+Shapes as in `model.py`, and G for the gates of a cell. Everything is time-major here: `[T, B, ...]`. A sequence
+`[T, B, G·H]`, a weight `[H, G·H]` and a bias `[G·H]` hold a cell's gates side by side, in the order of `Cell.gates`.
+
+The backward loops follow Werbos (1990) with the sums taken apart: a loop back through time only carries d(state) and
+writes d(pre-activations); the gradient of the recurrent weight is a product over all T·B rows after it, and what is
+elementwise and needs no carried gradient is worked out for all T steps before it.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
-
-def _relu_slope(hidden: tf.Tensor) -> tf.Tensor:
-    return tf.cast(hidden > 0, hidden.dtype)
-
-
-def _tanh_slope(hidden: tf.Tensor) -> tf.Tensor:
-    return 1 - hidden * hidden
+State = tuple[tf.Tensor, ...]
+Tensors = tuple[tf.Tensor, ...]
 
 
-# activation -> (the function, its slope as a function of the function's value)
-_ACTIVATIONS = {'tanh': (tf.tanh, _tanh_slope), 'relu': (tf.nn.relu, _relu_slope)}
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A recurrence. Its state is a tuple of `num_parts` tensors `[B, H]`, the first of which is its output."""
+
+    gates: tuple[str, ...]
+    """What stands side by side in the weights, named as in the equations."""
+    num_parts: int
+    saved: tuple[int, ...]
+    """How many H wide is each tensor that `forward` saves for the way back."""
+    forward: Callable[[tf.Tensor, State, Tensors], tuple[State, Tensors]]
+    """`(projected [B, G·H], state, weights)` -> the new state, and what it saves, `[B, width·H]`."""
+    slopes: Callable[[State, State, Tensors], Tensors]
+    """All T steps' `(new states, states before, saved)` -> what `backward` multiplies with, each `[T, B, ...]`."""
+    backward: Callable[[State, Tensors, Tensors], tuple[State, tf.Tensor]]
+    """`(d(new state), slopes, weights)` of one step -> d(state before), and d(pre-activations) `[B, G·H]`."""
+    weight_gradient: Callable[[tf.Tensor, Tensors, tf.Tensor], tf.Tensor]
+    """All T steps' `(hidden before, saved, d(pre-activations))` -> d(w_hh) `[H, G·H]`."""
+    split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
+    """`w_hh [H, G·H]` -> the weights that a step multiplies with; taken apart once, before the loops."""
+
+    def step(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> State:
+        """The state after one step, `projected` being `X_t W_xh + b_h`, `[B, G·H]`."""
+        return self.forward(projected, state, self.split(w_hh))[0]
+
+    def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> tuple[tf.Tensor, State]:
+        """T steps over `projected`, `[T, B, G·H]`: the outputs `[T, B, H]`, and the state after the last."""
+
+        @tf.custom_gradient
+        def unrolled(projected, w_hh, *state):
+            weights = self.split(w_hh)
+            last, states, saved = self._forward_loop(projected, state, weights)
+
+            def gradient(d_outputs, *d_last):
+                before = tuple(
+                    tf.concat([s[tf.newaxis], all_s[:-1]], 0) for s, all_s in zip(state, states, strict=True)
+                )
+                slopes = self.slopes(states, before, saved)
+                d_state, d_pre = self._backward_loop(d_outputs, d_last, slopes, weights, projected.shape)
+                return d_pre, self.weight_gradient(before[0], saved, d_pre), *d_state
+
+            return (states[0], *last), gradient
+
+        outputs, *last = unrolled(projected, w_hh, *state)
+        return outputs, tuple(last)
+
+    def _forward_loop(self, projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, State, Tensors]:
+        """The last state; all states and all that is saved, `[T, B, ...]`."""
+        num_steps = projected.shape[0]
+        batch_size, size = state[0].shape
+        states = tuple(_array(num_steps, [batch_size, size]) for _ in state)
+        saved = tuple(_array(num_steps, [batch_size, width * size]) for width in self.saved)
+
+        def body(t, state, states, saved):
+            state, extra = self.forward(projected[t], state, weights)
+            return t + 1, state, _write(states, t, state), _write(saved, t, extra)
+
+        _, state, states, saved = tf.while_loop(lambda t, *_: t < num_steps, body, (0, state, states, saved))
+        return state, _stack(states), _stack(saved)
+
+    def _backward_loop(
+        self, d_outputs: tf.Tensor, d_state: State, slopes: Tensors, weights: Tensors, shape: tf.TensorShape
+    ) -> tuple[State, tf.Tensor]:
+        """d(first state), and d(pre-activations) of the shape `[T, B, G·H]`."""
+        num_steps = shape[0]
+
+        def body(t, d_state, d_pre):
+            d_hidden, *others = d_state
+            d_state, d_pre_t = self.backward((d_outputs[t] + d_hidden, *others), tuple(s[t] for s in slopes), weights)
+            return t - 1, d_state, d_pre.write(t, d_pre_t)
+
+        start = (num_steps - 1, d_state, _array(num_steps, shape[1:]))
+        _, d_state, d_pre = tf.while_loop(lambda t, *_: t >= 0, body, start)
+        return d_state, d_pre.stack()
 
 
-def rnn_step(projected: tf.Tensor, hidden: tf.Tensor, w_hh: tf.Tensor, activation: str) -> tf.Tensor:
-    """`H_t = f(X_t W_xh + b_h + H_{t-1} W_hh)`, `projected` being the first two terms: `[B, H]` -> `[B, H]`."""
-    return _ACTIVATIONS[activation][0](projected + hidden @ w_hh)
+def make(name: str, activation: str = 'tanh') -> Cell:
+    """The cell of this name: rnn, gru or lstm; `activation`, tanh or relu, is the rnn's."""
+    return {'rnn': _RNN[activation], 'gru': _GRU, 'lstm': _LSTM}[name]
 
 
-def rnn(projected: tf.Tensor, hidden: tf.Tensor, w_hh: tf.Tensor, activation: str) -> tf.Tensor:
-    """All hidden states of T steps, `[T, B, H]`, from `projected`, `[T, B, H]`, and the state before, `[B, H]`.
-
-    The gradient is back-propagation through time with the sums taken apart (Werbos 1990, equations of Dive into Deep
-    Learning 6.6): the loop back through time only carries dH, and `dW_hh` is one product over all T·B rows after it.
-    """
-    activate, slope = _ACTIVATIONS[activation]
-    num_steps = projected.shape[0]
-
-    @tf.custom_gradient
-    def unrolled(projected, hidden, w_hh):
-        def forward(t, h, states):
-            h = activate(projected[t] + h @ w_hh)
-            return t + 1, h, states.write(t, h)
-
-        states = _array(num_steps, hidden)
-        _, _, states = tf.while_loop(lambda t, *_: t < num_steps, forward, (0, hidden, states))
-        states = states.stack()
-
-        def gradient(d_states):
-            def backward(t, d_h, d_pre):
-                d_pre_t = (d_states[t] + d_h) * slope(states[t])
-                return t - 1, tf.matmul(d_pre_t, w_hh, transpose_b=True), d_pre.write(t, d_pre_t)
-
-            start = (num_steps - 1, tf.zeros_like(hidden), _array(num_steps, hidden))
-            _, d_hidden, d_pre = tf.while_loop(lambda t, *_: t >= 0, backward, start)
-            d_pre = d_pre.stack()
-            previous = tf.concat([hidden[tf.newaxis], states[:-1]], axis=0)
-            return d_pre, d_hidden, tf.matmul(_rows(previous), _rows(d_pre), transpose_a=True)
-
-        return states, gradient
-
-    return unrolled(projected, hidden, w_hh)
+# --- rnn: H = f(X W_xh + H W_hh + b_h). Dive into Deep Learning (Chinese edition, v1), section 6.4.
 
 
-def _array(size: int, element: tf.Tensor) -> tf.TensorArray:
-    return tf.TensorArray(element.dtype, size, element_shape=element.shape)
+def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], slope: Callable[[tf.Tensor], tf.Tensor]) -> Cell:
+    """`slope` is the activation's, as a function of the activation's value."""
+
+    def forward(projected, state, weights):
+        return (activate(projected + state[0] @ weights[0]),), ()
+
+    def backward(d_state, slopes, weights):
+        d_pre = d_state[0] * slope(slopes[0])  # in the loop: cheaper than another pass over [T, B, H]
+        return (tf.matmul(d_pre, weights[0], transpose_b=True),), d_pre
+
+    return Cell(('h',), 1, (), forward, lambda states, before, saved: states, backward, _one_product)
+
+
+def _one_product(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) -> tf.Tensor:
+    del saved
+    return tf.matmul(_rows(before), _rows(d_pre), transpose_a=True)
+
+
+_RNN = {
+    'tanh': _rnn(tf.tanh, lambda hidden: 1 - hidden * hidden),
+    'relu': _rnn(tf.nn.relu, lambda hidden: tf.cast(hidden > 0, hidden.dtype)),
+}
+
+
+# --- gru: Z, R = sigm(X W_x· + H W_h· + b_·), H~ = tanh(X W_xh + (R H) W_hh + b_h), H' = Z H + (1 - Z) H~.
+# Section 6.7: the reset gate stands before the product, as in Cho et al. (2014).
+
+
+def _gru_split(w_hh: tf.Tensor) -> Tensors:
+    size = w_hh.shape[0]
+    return w_hh[:, : 2 * size], w_hh[:, 2 * size :]
+
+
+def _gru_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, Tensors]:
+    (hidden,), (w_zr, w_h) = state, weights
+    size = hidden.shape[-1]
+    update_reset = tf.sigmoid(projected[:, : 2 * size] + hidden @ w_zr)
+    update, reset = tf.split(update_reset, 2, -1)
+    candidate = tf.tanh(projected[:, 2 * size :] + (reset * hidden) @ w_h)
+    return (update * hidden + (1 - update) * candidate,), (update_reset, candidate)
+
+
+def _gru_slopes(states: State, before: State, saved: Tensors) -> Tensors:
+    del states
+    (hidden,), (update_reset, candidate) = before, saved
+    update, reset = tf.split(update_reset, 2, -1)
+    return (
+        (hidden - candidate) * update * (1 - update),
+        hidden * reset * (1 - reset),
+        (1 - update) * (1 - candidate * candidate),
+        update,
+        reset,
+    )
+
+
+def _gru_backward(d_state: State, slopes: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
+    (d_hidden,), (update_slope, reset_slope, candidate_slope, update, reset), (w_zr, w_h) = d_state, slopes, weights
+    d_candidate = d_hidden * candidate_slope
+    d_kept = tf.matmul(d_candidate, w_h, transpose_b=True)  # of R H
+    d_update_reset = tf.concat([d_hidden * update_slope, d_kept * reset_slope], -1)
+    d_before = d_hidden * update + d_kept * reset + tf.matmul(d_update_reset, w_zr, transpose_b=True)
+    return (d_before,), tf.concat([d_update_reset, d_candidate], -1)
+
+
+def _gru_weight_gradient(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) -> tf.Tensor:
+    """Two products: the gates' weights met H, the candidate's met R H."""
+    size = before.shape[-1]
+    kept = saved[0][..., size:] * before
+    d_zr = tf.matmul(_rows(before), _rows(d_pre[..., : 2 * size]), transpose_a=True)
+    return tf.concat([d_zr, tf.matmul(_rows(kept), _rows(d_pre[..., 2 * size :]), transpose_a=True)], -1)
+
+
+_GRU = Cell(('z', 'r', 'h'), 1, (2, 1), _gru_forward, _gru_slopes, _gru_backward, _gru_weight_gradient, _gru_split)
+
+
+# --- lstm: I, F, O = sigm(X W_x· + H W_h· + b_·), C~ = tanh(X W_xc + H W_hc + b_c), C' = F C + I C~, H' = O tanh(C').
+# Section 6.8. The state is (H, C).
+
+
+def _lstm_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, Tensors]:
+    hidden, memory = state
+    size = hidden.shape[-1]
+    pre = projected + hidden @ weights[0]
+    gates, candidate = tf.sigmoid(pre[:, : 3 * size]), tf.tanh(pre[:, 3 * size :])
+    write, keep, show = tf.split(gates, 3, -1)
+    memory = keep * memory + write * candidate
+    return (show * tf.tanh(memory), memory), (gates, candidate)
+
+
+def _lstm_slopes(states: State, before: State, saved: Tensors) -> Tensors:
+    gates, candidate = saved
+    write, keep, show = tf.split(gates, 3, -1)
+    shown = tf.tanh(states[1])
+    return (
+        candidate * write * (1 - write),
+        before[1] * keep * (1 - keep),
+        shown * show * (1 - show),
+        write * (1 - candidate * candidate),
+        show * (1 - shown * shown),
+        keep,
+    )
+
+
+def _lstm_backward(d_state: State, slopes: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
+    d_hidden, d_memory = d_state
+    write_slope, keep_slope, show_slope, candidate_slope, memory_slope, keep = slopes
+    d_memory = d_memory + d_hidden * memory_slope
+    d_pre = tf.concat(
+        [d_memory * write_slope, d_memory * keep_slope, d_hidden * show_slope, d_memory * candidate_slope], -1
+    )
+    return (tf.matmul(d_pre, weights[0], transpose_b=True), d_memory * keep), d_pre
+
+
+_LSTM = Cell(('i', 'f', 'o', 'c'), 2, (3, 1), _lstm_forward, _lstm_slopes, _lstm_backward, _one_product)
+
+
+def _array(size: int, shape: list[int]) -> tf.TensorArray:
+    return tf.TensorArray(tf.float32, size, element_shape=shape)
+
+
+def _write(arrays: tuple[tf.TensorArray, ...], t: tf.Tensor, values: Tensors) -> tuple[tf.TensorArray, ...]:
+    return tuple(array.write(t, value) for array, value in zip(arrays, values, strict=True))
+
+
+def _stack(arrays: tuple[tf.TensorArray, ...]) -> Tensors:
+    return tuple(array.stack() for array in arrays)
 
 
 def _rows(sequence: tf.Tensor) -> tf.Tensor:
-    """`[T, B, H]` -> `[T·B, H]`."""
+    """`[T, B, ...]` -> `[T·B, ...]`."""
     return tf.reshape(sequence, [-1, sequence.shape[-1]])

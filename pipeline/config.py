@@ -7,6 +7,7 @@ from data.corpus import NEWLINES
 from data.errors import InputError
 from data.windows import SAMPLING
 
+CELLS = ('rnn', 'gru', 'lstm')
 ACTIVATIONS = ('tanh', 'relu')
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'rmsprop')
 SCHEDULES = ('constant', 'cosine', 'exponential')
@@ -70,14 +71,42 @@ class DataConfig:
 class ModelConfig:
     """The shape of the model and its first weights."""
 
+    cell: str = 'rnn'
     activation: str = 'tanh'
     hidden_size: int = 256
+    num_layers: int = 1
     init_scale: float = 0.01
+    forget_bias: float = 0.0
+    dropout: float = 0.0
 
     def __post_init__(self):
+        _check_choice('cell', self.cell, CELLS)
         _check_choice('activation', self.activation, ACTIVATIONS)
         _check_number('hidden_size', self.hidden_size, 1)
+        _check_number('num_layers', self.num_layers, 1)
         _check_number('init_scale', self.init_scale, 0.0)
+        _check_number('forget_bias', self.forget_bias, -_LARGEST_FLOAT)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f'dropout={self.dropout} must be 0 (off) or more, and below 1.')
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuses what would be ignored: a run's settings say what it is."""
+        if self.activation != ModelConfig.activation and self.cell != 'rnn':
+            raise InputError(
+                f'activation={self.activation!r} does not go with cell={self.cell!r}, whose activations are fixed: '
+                f"leave activation out, or take cell='rnn'."
+            )
+        if self.forget_bias and self.cell != 'lstm':
+            raise InputError(
+                f'forget_bias={self.forget_bias} does not go with cell={self.cell!r}, which has no forget gate: leave '
+                f"forget_bias at 0, or take cell='lstm'."
+            )
+        if self.dropout and self.num_layers == 1:
+            raise InputError(
+                f'dropout={self.dropout} does not go with num_layers=1, as it stands between layers: leave dropout at '
+                f'0, or take num_layers=2 or more.'
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from data.vocabulary import Vocabulary
-from pipeline.model import CharRNN, State
+from pipeline.cells import State
+from pipeline.model import CharRNN
 from pipeline.samplers import sample
 
 SIGNATURE = (

@@ -1,38 +1,69 @@
 """CharRNN: (ids, state) -> (logits, state).
 
 Shapes, everywhere in the project:
-  B batch, T time steps, V vocabulary, H hidden units, S minibatches a call, N rows of a request, P prefix characters.
+  B batch, T time steps, V vocabulary, H hidden units, G gates of the cell, L layers, S minibatches a call,
+  N rows of a request, P prefix characters.
 """
+
+import itertools
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from pipeline import cells
+from pipeline.cells import State
 from pipeline.config import ModelConfig
 
-State = tuple[tf.Tensor, ...]
+
+class Layer(NamedTuple):
+    """The weights of one recurrent layer; I is V for the first, H for those above."""
+
+    w_xh: tf.Variable
+    """`[I, G·H]`"""
+    w_hh: tf.Variable
+    """`[H, G·H]`"""
+    b_h: tf.Variable
+    """`[G·H]`"""
 
 
 class CharRNN(tf.Module):
-    """The recurrent language model of Dive into Deep Learning, section 6.4 (Chinese edition v1).
+    """The recurrent language model of Dive into Deep Learning, sections 6.4, 6.7, 6.8 and 6.10 (Chinese edition v1).
 
     `H_t = f(X_t W_xh + H_{t-1} W_hh + b_h)`, `Y_t = H_t W_hq + b_q`, X one-hot. A one-hot row times `W_xh` is a row of
     `W_xh`: the input projection is a gather, and stands before the loop over time as the output layer stands after it.
+    Layers above the first read the hidden states of the one below. Their weights are named `w_xh_2`, `w_hh_2`, ...
+
+    The state is a flat tuple of `[B, H]` tensors: the parts of the first layer's state, then the second's, ...
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, seed: int = 0):
-        """Weights are drawn from N(0, init_scale²), the same ones for the same seed on any device; biases are 0."""
+        """Weights are drawn from N(0, init_scale²), the same ones for the same seed on any device; biases are 0, but
+        the forget gate's is `forget_bias`.
+        """
         super().__init__()
         self.config = config
-        hidden = config.hidden_size
+        self._cell = cells.make(config.cell, config.activation)
+        hidden, gates = config.hidden_size, self._cell.gates
+        numbers = itertools.count()
 
-        def normal(shape: list[int], number: int) -> tf.Tensor:
-            return config.init_scale * tf.random.stateless_normal(shape, seed=[seed, number], alg='philox')
+        def normal(name: str, *shape: int) -> tf.Variable:
+            drawn = tf.random.stateless_normal(shape, seed=[seed, next(numbers)], alg='philox')
+            return tf.Variable(config.init_scale * drawn, name=name)
 
-        self.w_xh = tf.Variable(normal([vocabulary_size, hidden], 0), name='w_xh')
-        self.w_hh = tf.Variable(normal([hidden, hidden], 1), name='w_hh')
-        self.b_h = tf.Variable(tf.zeros([hidden]), name='b_h')
-        self.w_hq = tf.Variable(normal([hidden, vocabulary_size], 2), name='w_hq')
+        first_bias = tf.repeat([config.forget_bias if gate == 'f' else 0.0 for gate in gates], hidden)
+        for number in range(config.num_layers):
+            w_xh, w_hh, b_h = _weight_names(number)
+            setattr(self, w_xh, normal(w_xh, hidden if number else vocabulary_size, len(gates) * hidden))
+            setattr(self, w_hh, normal(w_hh, hidden, len(gates) * hidden))
+            setattr(self, b_h, tf.Variable(first_bias, name=b_h))
+            if number == 0:  # so that these are the same numbers however many layers there are
+                self.w_hq = normal('w_hq', hidden, vocabulary_size)
         self.b_q = tf.Variable(tf.zeros([vocabulary_size]), name='b_q')
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers' weights, from the one that reads the characters upwards."""
+        return [Layer(*(getattr(self, name) for name in _weight_names(n))) for n in range(self.config.num_layers)]
 
     @property
     def vocabulary_size(self) -> int:
@@ -43,22 +74,59 @@ class CharRNN(tf.Module):
         return sum(variable.shape.num_elements() for variable in self.trainable_variables)
 
     def zero_state(self, batch_size: int | tf.Tensor) -> State:
-        """The state before the first character, `([B, H],)`."""
-        return (tf.zeros([batch_size, self.config.hidden_size]),)
+        """The state before the first character, a tuple of `[B, H]`."""
+        num_parts = self.config.num_layers * self._cell.num_parts
+        return tuple(tf.zeros([batch_size, self.config.hidden_size]) for _ in range(num_parts))
 
-    def __call__(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """Reads T characters a row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the state after them."""
-        projected = tf.gather(self.w_xh, tf.transpose(ids)) + self.b_h
-        hidden = cells.rnn(projected, state[0], self.w_hh, self.config.activation)
-        num_steps, batch_size, _ = hidden.shape
-        logits = tf.reshape(hidden, [-1, self.config.hidden_size]) @ self.w_hq + self.b_q
-        return tf.reshape(logits, [num_steps, batch_size, self.vocabulary_size]), (hidden[-1],)
+    def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
+        """Reads T characters a row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the state after them.
+
+        `dropout_seed`, `[2] int32`, decides what is dropped between layers; None: nothing. Only training drops.
+        """
+        below, last = tf.transpose(ids), ()
+        for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
+            if number and self.config.dropout and dropout_seed is not None:
+                own_seed = tf.random.experimental.stateless_fold_in(dropout_seed, number, alg='philox')
+                below = dropout(below, self.config.dropout, own_seed)
+            below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
+            last += after
+        return tf.tensordot(below, self.w_hq, 1) + self.b_q, last
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Reads one character a row: `[B] int32` -> logits `[B, V]` and the state after it."""
-        projected = tf.gather(self.w_xh, ids) + self.b_h
-        hidden = cells.rnn_step(projected, state[0], self.w_hh, self.config.activation)
-        return hidden @ self.w_hq + self.b_q, (hidden,)
+        below, last = ids, ()
+        for layer, before in zip(self.layers, self._by_layer(state), strict=True):
+            after = self._cell.step(_projected(below, layer), before, layer.w_hh)
+            below = after[0]
+            last += after
+        return below @ self.w_hq + self.b_q, last
+
+    def _by_layer(self, state: State) -> list[State]:
+        parts = self._cell.num_parts
+        return [state[n : n + parts] for n in range(0, len(state), parts)]
+
+
+def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
+    """`values`, the part `rate` of them 0 and the others scaled up, so that the expectation stays.
+
+    The same for the same `seed`, `[2] int32`, compiled by XLA or not. Hence whole random bits: of fractions, which
+    TensorFlow's own dropout draws, XLA makes others.
+    """
+    bits = tf.random.stateless_uniform(values.shape, seed, minval=None, maxval=None, dtype=tf.int32, alg='philox')
+    lowest_kept = min(round((rate - 0.5) * 2**32), tf.int32.max)  # bits are even from -2^31 to 2^31 - 1
+    return tf.where(bits >= lowest_kept, values / (1 - rate), 0.0)
+
+
+def _projected(below: tf.Tensor, layer: Layer) -> tf.Tensor:
+    """`X W_xh + b_h`, `[..., G·H]`: X are the one-hot rows of ids `[...] int32`, or hidden states `[..., H]`."""
+    product = tf.gather(layer.w_xh, below) if below.dtype.is_integer else tf.tensordot(below, layer.w_xh, 1)
+    return product + layer.b_h
+
+
+def _weight_names(number: int) -> tuple[str, str, str]:
+    """Of layer `number`, counted from 0: `w_xh`, `w_hh`, `b_h` for the first, `w_xh_2`, ... for the second."""
+    suffix = f'_{number + 1}' if number else ''
+    return f'w_xh{suffix}', f'w_hh{suffix}', f'b_h{suffix}'
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,8 @@ lyrics. Examples:
   python -m pipeline.train
   python -m pipeline.train --corpus=my_novel.txt --newlines=keep --prefixes="Once upon,It was"
   python -m pipeline.train --corpus="texts/**/*.txt" --sampling=consecutive --hidden_size=512
+  python -m pipeline.train --cell=lstm --num_layers=2 --dropout=0.2
+  python -m pipeline.train --flagfile=pipeline/presets/gru.flags    (an experiment of the book)
   python -m pipeline.train --run_dir=runs/mine --num_epochs=500     (begins runs/mine, or goes on with it)
 
 Ctrl-C saves and stops; the same command goes on. Watch with: tensorboard --logdir=runs
@@ -26,6 +28,7 @@ from pipeline import devices, program, run_directory
 from pipeline.checkpoints import Checkpoints
 from pipeline.config import (
     ACTIVATIONS,
+    CELLS,
     OPTIMIZERS,
     SCHEDULES,
     Config,
@@ -62,9 +65,15 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer('batch_size', DataConfig.batch_size, 'B, windows a minibatch.')
 flags.DEFINE_integer('num_steps', DataConfig.num_steps, 'T, characters a window: how far back gradients flow.')
-flags.DEFINE_enum('activation', ModelConfig.activation, ACTIVATIONS, 'What bends the hidden state.')
-flags.DEFINE_integer('hidden_size', ModelConfig.hidden_size, 'H, hidden units.')
+flags.DEFINE_enum('cell', ModelConfig.cell, CELLS, 'The recurrence; gru resets before the product.')
+flags.DEFINE_enum('activation', ModelConfig.activation, ACTIVATIONS, 'What bends the hidden state; rnn only.')
+flags.DEFINE_integer('hidden_size', ModelConfig.hidden_size, 'H, hidden units of a layer.')
+flags.DEFINE_integer('num_layers', ModelConfig.num_layers, 'L, recurrent layers, each reading the one below.')
 flags.DEFINE_float('init_scale', ModelConfig.init_scale, 'Standard deviation of the first weights.')
+flags.DEFINE_float('forget_bias', ModelConfig.forget_bias, 'First bias of the forget gate; lstm only.')
+flags.DEFINE_float(
+    'dropout', ModelConfig.dropout, 'Part of the values between layers that training drops; needs two layers or more.'
+)
 flags.DEFINE_integer('num_epochs', TrainingConfig.num_epochs, 'Passes over the text, all runs in run_dir together.')
 flags.DEFINE_enum('optimizer', TrainingConfig.optimizer, OPTIMIZERS, 'How a gradient becomes an update.')
 flags.DEFINE_float(

@@ -11,8 +11,9 @@ import tensorflow as tf
 from data.errors import InputError
 from data.windows import Windows, stacked
 from pipeline import optimizers
+from pipeline.cells import State
 from pipeline.config import TrainingConfig
-from pipeline.model import CharRNN, State, cross_entropy
+from pipeline.model import CharRNN, cross_entropy
 
 # So many minibatches are enough to hide the cost of a call, and few enough to stop soon when asked to.
 MINIBATCHES_PER_CALL = 32
@@ -152,8 +153,10 @@ class Trainer(tf.Module):
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], State]:
         """Loss, global norm, clipped gradients and next state of one minibatch `[B, T]`."""
+        # Dropout is a function of the step, as the minibatches are: a run that goes on drops what it would have.
+        dropout_seed = tf.stack([self.config.seed, tf.cast(self.optimizer.iterations, tf.int32)])
         with tf.GradientTape() as tape:
-            logits, state = self.model(inputs, state)
+            logits, state = self.model(inputs, state, dropout_seed)
             loss = cross_entropy(logits, targets)
         # The gather's gradient comes as rows not yet summed, whose norm is not the gradient's: make it dense first.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]

@@ -12,6 +12,7 @@ def test_defaults_are_those_of_the_section():
     config = Config().to_dict()
     section = {'hidden_size': 256, 'num_steps': 35, 'batch_size': 32, 'num_epochs': 250, 'learning_rate': 100.0}
     section |= {'clip_norm': 0.01, 'sample_every': 50, 'sample_length': 50, 'prefixes': ('分开', '不分开')}
+    section |= {'cell': 'rnn', 'num_layers': 1, 'forget_bias': 0.0, 'dropout': 0.0}
     section |= {'init_scale': 0.01, 'activation': 'tanh', 'sampling': 'random', 'newlines': 'space'}
     assert config.items() >= section.items()
 
@@ -23,6 +24,13 @@ def test_defaults_are_those_of_the_section():
         ('num_steps', -3),
         ('max_characters', -1),
         ('hidden_size', 0),
+        ('cell', 'lstn'),
+        ('num_layers', 0),
+        ('dropout', 1.0),
+        ('dropout', -0.1),
+        ('dropout', float('nan')),
+        ('forget_bias', float('nan')),
+        ('forget_bias', float('inf')),
         ('init_scale', -0.1),
         ('num_epochs', 0),
         ('learning_rate', float('nan')),
@@ -70,6 +78,35 @@ def test_refuses_a_contradiction_and_names_both_sides(values, message):
 def test_a_falling_rate_ties_a_run_to_its_length():
     old = Config.from_dict({'schedule': 'cosine'})
     assert differences(old, old.replace({'num_epochs': 9})) == {'num_epochs': (250, 9)}
+
+
+@pytest.mark.parametrize(
+    ('together', 'other_way'),
+    [
+        ({'activation': 'relu', 'cell': 'gru'}, "cell='rnn'"),
+        ({'activation': 'relu', 'cell': 'lstm'}, "cell='rnn'"),
+        ({'forget_bias': 1.0, 'cell': 'rnn'}, "cell='lstm'"),
+        ({'forget_bias': 1.0, 'cell': 'gru'}, "cell='lstm'"),
+        ({'dropout': 0.5, 'num_layers': 1}, 'num_layers=2'),
+    ],
+)
+def test_refuses_what_would_be_ignored_and_names_both(together, other_way):
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(together)
+    for part in (*(f'{name}={value!r}' for name, value in together.items()), other_way):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'together',
+    [
+        {'activation': 'relu', 'cell': 'rnn', 'num_layers': 2, 'dropout': 0.5},
+        {'forget_bias': -1.0, 'cell': 'lstm'},
+        {'cell': 'gru', 'num_layers': 3, 'dropout': 0.99},
+    ],
+)
+def test_takes_what_goes_together(together):
+    assert Config.from_dict(together).to_dict().items() >= together.items()
 
 
 def test_goes_through_json_and_back():

@@ -8,50 +8,104 @@ from pipeline.config import ModelConfig
 from pipeline.model import CharRNN, cross_entropy
 from tests import oracle
 
-B, T = 4, 9
+B, T, H, V = 4, 9, 16, 24
+# (cell, activation, layers)
+KINDS = [(*kind, layers) for kind in (('rnn', 'tanh'), ('gru', 'tanh'), ('lstm', 'tanh')) for layers in (1, 2)]
+KINDS.append(('rnn', 'relu', 1))
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: '-'.join(map(str, kind)))
+def model(request) -> CharRNN:
+    cell, activation, num_layers = request.param
+    config = ModelConfig(cell=cell, activation=activation, num_layers=num_layers, hidden_size=H, init_scale=0.3)
+    model = CharRNN(config, V, seed=3)
+    for number, variable in enumerate(model.trainable_variables):  # biases that differ, too
+        variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [7, number]))
+    return model
 
 
 @pytest.fixture
-def ids(model) -> tf.Tensor:
-    return tf.random.stateless_uniform([B, T], [1, 2], maxval=model.vocabulary_size, dtype=tf.int32)
+def ids() -> tf.Tensor:
+    return tf.random.stateless_uniform([B, T], [1, 2], maxval=V, dtype=tf.int32)
+
+
+def _some_state(model: CharRNN) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.random.stateless_normal([B, H], [5, number]) for number in range(len(model.zero_state(B))))
+
+
+def _assert_close(found, expected) -> None:
+    assert len(found) == len(expected)
+    for one, truth in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, truth, rtol=1e-5, atol=2e-6)
+
+
+def _relative_error(found, truth) -> float:
+    return np.linalg.norm(np.subtract(tf.convert_to_tensor(found), truth)) / np.linalg.norm(truth)
 
 
 def test_has_the_parameters_that_the_section_has():
     assert CharRNN(ModelConfig(), vocabulary_size=1027).num_parameters == 592_643
 
 
+@pytest.mark.parametrize(('cell', 'gates', 'parts'), [('rnn', 1, 1), ('gru', 3, 1), ('lstm', 4, 2)])
+@pytest.mark.parametrize('num_layers', [1, 2, 3])
+def test_has_a_weight_and_a_bias_for_each_gate_of_each_layer(cell, gates, parts, num_layers):
+    model = CharRNN(ModelConfig(cell=cell, num_layers=num_layers, hidden_size=H), V)
+    first, above = V * H + H * H + H, H * H + H * H + H
+    assert model.num_parameters == gates * (first + (num_layers - 1) * above) + H * V + V
+    assert [part.shape for part in model.zero_state(B)] == [[B, H]] * parts * num_layers
+
+
+def test_names_of_weights_are_those_that_checkpoints_have():
+    one, two = (CharRNN(ModelConfig(num_layers=layers, hidden_size=H), V) for layers in (1, 2))
+    of_one = {'w_xh', 'w_hh', 'b_h', 'w_hq', 'b_q'}
+    assert {v.name.split(':')[0] for v in one.trainable_variables} == of_one
+    assert {v.name.split(':')[0] for v in two.trainable_variables} == of_one | {'w_xh_2', 'w_hh_2', 'b_h_2'}
+    for name in of_one:
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
 def test_first_weights_are_normal_with_the_scale_asked_for_and_biases_zero():
-    weights = CharRNN(ModelConfig(init_scale=0.02), vocabulary_size=500)
-    for matrix in (weights.w_xh, weights.w_hh, weights.w_hq):
+    weights = CharRNN(ModelConfig(init_scale=0.02, num_layers=2), vocabulary_size=500)
+    for matrix in (weights.w_xh, weights.w_hh, weights.w_hq, weights.w_xh_2, weights.w_hh_2):
         assert abs(np.mean(matrix)) < 3e-4
         assert abs(np.std(matrix) - 0.02) < 2e-4
-    assert not np.any(weights.b_h)
-    assert not np.any(weights.b_q)
+    for bias in (weights.b_h, weights.b_h_2, weights.b_q):
+        assert not np.any(bias)
+
+
+def test_forget_bias_is_the_first_bias_of_the_forget_gate_of_each_layer_alone():
+    model = CharRNN(ModelConfig(cell='lstm', num_layers=2, hidden_size=H, forget_bias=1.5), V)
+    for bias in (model.b_h, model.b_h_2):
+        np.testing.assert_array_equal(np.split(bias, 4), np.outer([0, 1.5, 0, 0], np.ones(H)))  # i, f, o, c
 
 
 def test_seed_chooses_the_first_weights():
-    first, same, other = (CharRNN(ModelConfig(hidden_size=8), 20, seed) for seed in (1, 1, 2))
+    first, same, other = (CharRNN(ModelConfig(hidden_size=8, num_layers=2), 20, seed) for seed in (1, 1, 2))
     for a, b, c in zip(first.trainable_variables, same.trainable_variables, other.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
         assert a.shape.rank == 1 or np.all(a.numpy() != c.numpy())
-    assert np.all(first.w_xh[:8] != first.w_hh)  # each matrix draws for itself
+    # each matrix draws for itself
+    square = [first.w_xh[:8], first.w_hh, first.w_hq[:, :8], first.w_xh_2, first.w_hh_2]
+    assert len({float(matrix[0, 0]) for matrix in square}) == len(square)
 
 
 def test_a_window_in_two_parts_gives_what_the_whole_gives(model, ids):
-    whole, last = model(ids, model.zero_state(B))
-    first_logits, state = model(ids[:, :4], model.zero_state(B))
+    before = _some_state(model)
+    whole, last = model(ids, before)
+    first_logits, state = model(ids[:, :4], before)
     second_logits, second_state = model(ids[:, 4:], state)
-    np.testing.assert_allclose(tf.concat([first_logits, second_logits], 0), whole, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(second_state[0], last[0], rtol=1e-5, atol=1e-6)
+    _assert_close([tf.concat([first_logits, second_logits], 0)], [whole])
+    _assert_close(second_state, last)
 
 
 def test_single_steps_give_what_a_window_gives(model, ids):
-    whole, last = model(ids, model.zero_state(B))
-    state = model.zero_state(B)
+    state = _some_state(model)
+    whole, last = model(ids, state)
     for t in range(T):
         logits, state = model.step(ids[:, t], state)
-        np.testing.assert_allclose(logits, whole[t], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(state[0], last[0], rtol=1e-5, atol=1e-6)
+        _assert_close([logits], [whole[t]])
+    _assert_close(state, last)
 
 
 def test_no_output_depends_on_a_later_character_or_another_row(model, ids):
@@ -66,23 +120,106 @@ def test_no_output_depends_on_a_later_character_or_another_row(model, ids):
     np.testing.assert_array_equal(differs, expected)
 
 
-@pytest.mark.parametrize('activation', ['tanh', 'relu'])
-def test_loss_and_gradients_are_those_of_the_equations(activation, ids, vocabulary):
-    model = CharRNN(ModelConfig(hidden_size=16, init_scale=0.3, activation=activation), len(vocabulary))
-    state = tf.random.stateless_normal([B, 16], [5, 6])
-    targets = tf.roll(ids, -1, axis=1)
+def test_loss_and_gradients_are_those_of_the_equations(model, ids):
+    state, targets = _some_state(model), tf.roll(ids, -1, axis=1)
     with tf.GradientTape() as tape:
-        logits, last = model(ids, (state,))
+        logits, last = model(ids, state)
         loss = cross_entropy(logits, targets)
     parameters = {v.name.split(':')[0]: v for v in model.trainable_variables}
     gradients = tape.gradient(loss, parameters)
 
     as_float64 = {name: v.numpy().astype(float) for name, v in parameters.items()}
     expected_loss, expected, expected_last = oracle.loss_and_gradients(
-        as_float64, ids.numpy(), targets.numpy(), state.numpy().astype(float), activation
+        as_float64,
+        ids.numpy(),
+        targets.numpy(),
+        tuple(part.numpy().astype(float) for part in state),
+        model.config.activation if model.config.cell == 'rnn' else model.config.cell,
     )
-    assert float(loss) == pytest.approx(expected_loss, rel=1e-6)
-    np.testing.assert_allclose(last[0], expected_last, rtol=1e-4, atol=1e-6)
+    assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
+    _assert_close(last, expected_last)
+    assert expected.keys() == gradients.keys()
     for name, truth in expected.items():
-        difference = np.linalg.norm(tf.convert_to_tensor(gradients[name]) - truth)
-        assert difference <= 1e-5 * np.linalg.norm(truth), name
+        assert _relative_error(gradients[name], truth) <= 1e-5, name
+
+
+@pytest.mark.parametrize('how', ['eager', 'graph', 'xla'])
+def test_gradients_are_those_of_autodiff_through_single_steps(model, ids, how):
+    """`step` has no gradient of its own: TensorFlow differentiates it. The loss has the last state in it, too."""
+    state, targets = _some_state(model), tf.roll(ids, -1, axis=1)
+    variables = model.trainable_variables
+
+    def single_steps(ids, state):
+        logits = []
+        for ids_t in tf.unstack(ids, axis=1):
+            logits_t, state = model.step(ids_t, state)
+            logits.append(logits_t)
+        return tf.stack(logits), state
+
+    def gradients(read, state):
+        with tf.GradientTape() as tape:
+            tape.watch(state)
+            logits, last = read(ids, state)
+            loss = cross_entropy(logits, targets)
+            loss += sum(tf.reduce_mean(tf.cos(float(n) + part)) for n, part in enumerate(last))
+        return [tf.convert_to_tensor(g) for g in tape.gradient(loss, [*variables, *state])]
+
+    ours = gradients if how == 'eager' else tf.function(gradients, jit_compile=how == 'xla')
+    for found, truth in zip(ours(model, state), gradients(single_steps, state), strict=True):
+        assert _relative_error(found, truth) <= 1e-5
+
+
+def _with_dropout(dropout: float, cell: str = 'rnn', num_layers: int = 2) -> CharRNN:
+    return CharRNN(ModelConfig(cell=cell, num_layers=num_layers, hidden_size=H, init_scale=0.5, dropout=dropout), V)
+
+
+@pytest.mark.parametrize('cell', ['rnn', 'gru', 'lstm'])
+def test_dropout_is_a_function_of_its_seed(cell, ids):
+    model = _with_dropout(0.5, cell)
+
+    def logits(*seed: int) -> np.ndarray:
+        return model(ids, model.zero_state(B), tf.constant(seed))[0].numpy()
+
+    np.testing.assert_array_equal(logits(3, 7), logits(3, 7))
+    for other in ((3, 8), (4, 7)):
+        assert np.mean(logits(3, 7) != logits(*other)) > 0.99
+
+
+@pytest.mark.parametrize('jit', [False, True])
+def test_dropout_is_the_same_in_a_graph(jit, ids):
+    model, seed = _with_dropout(0.5), tf.constant([3, 7])
+    in_graph = tf.function(model.__call__, jit_compile=jit)
+    found, expected = in_graph(ids, model.zero_state(B), seed)[0], model(ids, model.zero_state(B), seed)[0]
+    assert _relative_error(found, expected) <= 1e-5
+
+
+def test_dropout_is_off_without_a_seed_and_in_single_steps(ids):
+    model, without = _with_dropout(0.5), _with_dropout(0)
+    logits, _ = model(ids, model.zero_state(B))
+    np.testing.assert_array_equal(logits, without(ids, model.zero_state(B), tf.constant([3, 7]))[0])
+    np.testing.assert_array_equal(
+        model.step(ids[:, 0], model.zero_state(B))[0], without.step(ids[:, 0], model.zero_state(B))[0]
+    )
+
+
+def test_dropout_drops_what_it_is_told_to_and_keeps_the_expectation():
+    """One unit a layer, all weights 1 and ReLU: each row of one step has 0 or the value, scaled up."""
+    config = ModelConfig(activation='relu', num_layers=2, hidden_size=1, init_scale=0, dropout=0.25)
+    model = CharRNN(config, 1)
+    for weights in (model.w_xh, model.w_xh_2, model.w_hq):
+        weights.assign([[1.0]])
+    logits, (first, second) = model(tf.zeros([20_000, 1], tf.int32), model.zero_state(20_000), tf.constant([1, 2]))
+    values, counts = np.unique(logits, return_counts=True)
+    np.testing.assert_allclose(values, [0, 1 / 0.75], rtol=1e-6)
+    assert counts[0] == pytest.approx(5000, abs=250)  # 4 standard deviations
+    np.testing.assert_array_equal(first, tf.ones([20_000, 1]))  # neither in a layer's own recurrence
+    np.testing.assert_array_equal(second, logits[0])  # nor above the last
+
+
+def test_each_layer_drops_for_itself():
+    config = ModelConfig(activation='relu', num_layers=3, hidden_size=1, init_scale=0, dropout=0.5)
+    model = CharRNN(config, 1)
+    for weights in (model.w_xh, model.w_xh_2, model.w_xh_3, model.w_hq):
+        weights.assign([[1.0]])
+    logits, _ = model(tf.zeros([20_000, 1], tf.int32), model.zero_state(20_000), tf.constant([1, 2]))
+    assert np.mean(logits.numpy() > 0) == pytest.approx(0.25, abs=0.013)  # the same rows twice would be 0.5

@@ -9,6 +9,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.saved_model import export
+from pipeline.config import ModelConfig
+from pipeline.generate import Generator
+from pipeline.model import CharRNN
 
 PREFIXES = [
     '分',
@@ -63,6 +66,16 @@ def test_a_stranger_gets_the_trainers_text_in_a_ragged_batch_and_alone(version_d
     assert found['project'] == []
     assert found['together'] == generator.texts(PREFIXES, LENGTH)
     assert found['alone'] == found['together']
+
+
+@pytest.mark.parametrize(('cell', 'num_layers'), [('gru', 1), ('lstm', 2)])
+def test_any_cell_and_number_of_layers_is_exported(cell, num_layers, vocabulary, tmp_path):
+    config = ModelConfig(cell=cell, num_layers=num_layers, hidden_size=16, init_scale=0.5)
+    model = CharRNN(config, len(vocabulary), seed=3)
+    loaded = tf.saved_model.load(str(export(model, vocabulary, tmp_path, default_length=LENGTH)))
+    texts = [t.decode() for t in loaded.signatures['serving_default'](prefix=tf.constant(PREFIXES))['text'].numpy()]
+    assert texts == Generator(model, vocabulary).texts(PREFIXES, LENGTH)
+    assert len({text[-LENGTH:] for text in texts}) > 1
 
 
 def test_signatures_are_those_of_the_contract(meta_graph):

@@ -20,9 +20,9 @@ B, T, H = 4, 6, 12
 IDS = Vocabulary.from_text(TEXT).encode(TEXT)
 
 
-def _trainer(sampling: str = 'random', *, init_scale: float = 0.1, num_epochs: int = 1, **config) -> Trainer:
+def _trainer(sampling: str = 'random', *, model: dict | None = None, num_epochs: int = 1, **config) -> Trainer:
     windows = Windows(len(TEXT), B, T, sampling, seed=1)
-    model = CharRNN(ModelConfig(hidden_size=H, init_scale=init_scale), len(set(TEXT)), seed=1)
+    model = CharRNN(ModelConfig(**{'hidden_size': H, 'init_scale': 0.1} | (model or {})), len(set(TEXT)), seed=1)
     return Trainer(model, windows, TrainingConfig(num_epochs=num_epochs, **config))
 
 
@@ -52,9 +52,9 @@ def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
     truth = {name: value.astype(float) for name, value in _weights(trainer).items()}
     progress = next(iter(trainer.train(IDS)))
 
-    losses, norms, state = [], [], np.zeros([B, H])
+    losses, norms, state = [], [], (np.zeros([B, H]),)
     for inputs, targets in minibatches(trainer.windows, tf.constant(IDS), 0, 3).as_numpy_iterator():
-        before = state if sampling == 'consecutive' else np.zeros([B, H])
+        before = state if sampling == 'consecutive' else (np.zeros([B, H]),)
         loss, gradients, state = oracle.loss_and_gradients(truth, inputs, targets, before)
         truth = oracle.clipped_sgd(truth, gradients, 20.0, clip_norm)
         losses.append(loss)
@@ -67,7 +67,7 @@ def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
     assert progress.clipped_fraction == pytest.approx(np.mean(np.array(norms) > clip_norm))
     for name, value in _weights(trainer).items():
         assert np.linalg.norm(value - truth[name]) <= 1e-5 * np.linalg.norm(truth[name]), name
-    np.testing.assert_allclose(trainer.state[0], state, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trainer.state[0], state[0], rtol=1e-4, atol=1e-6)
 
 
 def test_without_clipping_the_update_is_the_gradient():
@@ -103,26 +103,43 @@ def test_where_an_epoch_is_cut_into_calls_changes_no_bit(sampling):
         assert means == list(ends[0][1:])
 
 
-@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(sampling, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ('sampling', 'model'),
+    [
+        ('random', {}),
+        ('consecutive', {}),
+        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}),
+        ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}),
+        ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}),
+    ],
+)
+def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(sampling, model, monkeypatch, tmp_path):
     """What a checkpoint holds is all there is: weights, step, state and the sums of the epoch so far."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
-    unbroken = _trainer(sampling, num_epochs=3)
+    unbroken = _trainer(sampling, model=model, num_epochs=3)
     expected = _run(unbroken)
 
-    stopped = _trainer(sampling, num_epochs=3)
+    stopped = _trainer(sampling, model=model, num_epochs=3)
     seen = []
     for progress in stopped.train(IDS):
         seen.append(progress)
         if not progress.epoch_ended and progress.epoch == 2:
             break
     Checkpoints(tmp_path, stopped, Interval(1, 0)).save(stopped.step)
-    resumed = _trainer(sampling, num_epochs=3)
+    resumed = _trainer(sampling, model=model, num_epochs=3)
     assert Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
     seen += _run(resumed)
 
     assert _without_time(seen) == _without_time(expected)
     _assert_same_bits(resumed, unbroken)
+
+
+@pytest.mark.parametrize('dropout', [0.0, 0.5])
+def test_each_step_drops_anew(dropout):
+    """With a rate of 0 and the windows in one order, only dropout can tell one epoch from the next."""
+    model = {'num_layers': 2, 'init_scale': 0.5, 'dropout': dropout}
+    epochs = _run(_trainer('consecutive', model=model, num_epochs=3, learning_rate=0.0))
+    assert len({p.loss for p in epochs if p.epoch_ended}) == (3 if dropout else 1)
 
 
 def test_compiles_once_however_the_epoch_is_cut(monkeypatch):
