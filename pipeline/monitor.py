@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from keras.utils import Progbar
 
+from pipeline.scoring import perplexity
 from pipeline.trainer import Progress
 
 _SECONDS_BETWEEN_LINES = 60.0
@@ -28,7 +29,9 @@ class Monitor:
         terminal: bool | None = None,
     ):
         """Writes TensorBoard events into `run_dir`. `clock` tells seconds; `terminal` is stdout's kind unless given."""
+        self._run_dir = run_dir
         self._writer = tf.summary.create_file_writer(str(run_dir), flush_millis=_FLUSH_MILLIS)
+        self._valid_writer: tf.summary.SummaryWriter | None = None
         self._clock = clock
         self._last_line = clock()
         self._first_step = first_step
@@ -44,19 +47,33 @@ class Monitor:
             done = progress.step - self._first_step
             self._bar.update(done, [('perplexity', progress.perplexity)], finalize=False)
 
-    def after_epoch(self, progress: Progress, line_is_due: bool) -> None:
-        """Writes the curves, with the epoch as their step, and the section's line when it is due."""
+    def after_epoch(self, progress: Progress, line_is_due: bool, valid_nats: float | None = None) -> None:
+        """Writes the curves, with the epoch as their step, and the section's line when it is due.
+
+        `valid_nats` is the held-out loss, nats a character, where it was evaluated after this epoch.
+        """
         with self._writer.as_default(step=progress.epoch):
-            tf.summary.scalar('perplexity/train', progress.perplexity)
-            tf.summary.scalar('loss/train', progress.loss)
+            tf.summary.scalar('perplexity', progress.perplexity)
+            tf.summary.scalar('loss', progress.loss)
             tf.summary.scalar('gradients/global_norm', progress.global_norm)
             tf.summary.scalar('gradients/clipped_fraction', progress.clipped_fraction)
             tf.summary.scalar('learning_rate', progress.learning_rate)
             tf.summary.scalar('characters_per_second', self._characters / self._seconds)
+        if valid_nats is not None:
+            self._write_valid(progress.epoch, valid_nats)
         silent = not self._bar and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
         if line_is_due or silent:
-            self.say(f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec')
+            line = f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec'
+            self.say(line if valid_nats is None else f'{line}, valid {perplexity(valid_nats):.2f}')
         self._seconds, self._characters = 0.0, 0
+
+    def _write_valid(self, epoch: int, nats: float) -> None:
+        """TensorBoard draws one tag of several runs into one chart: hence the same tags, in a run named valid."""
+        if not self._valid_writer:  # not sooner, or a run without a held-out part would show an empty one
+            self._valid_writer = tf.summary.create_file_writer(str(self._run_dir / 'valid'), flush_millis=_FLUSH_MILLIS)
+        with self._valid_writer.as_default(step=epoch):
+            tf.summary.scalar('perplexity', perplexity(nats))
+            tf.summary.scalar('loss', nats)
 
     def samples(self, epoch: int, texts: list[str]) -> None:
         """Shows the texts that the model makes of the prefixes."""
@@ -75,3 +92,5 @@ class Monitor:
         if self._bar:
             print(_CLEAR_LINE, end='', flush=True)
         self._writer.close()
+        if self._valid_writer:
+            self._valid_writer.close()

@@ -55,7 +55,7 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     expected = {
-        'perplexity/train': 7.389056, 'loss/train': 2.0, 'gradients/global_norm': 0.25,
+        'perplexity': 7.389056, 'loss': 2.0, 'gradients/global_norm': 0.25,
         'gradients/clipped_fraction': 0.5, 'learning_rate': 3.0, 'characters_per_second': 4000.0,
     }  # fmt: skip
     for tag, value in expected.items():
