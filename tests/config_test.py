@@ -39,11 +39,34 @@ def test_defaults_are_those_of_the_section():
         ('activation', 'sigmoid'),
         ('prefixes', ('ab', '')),
         ('hiden_size', 3),
+        ('valid_fraction', 1.0),
+        ('valid_fraction', -0.1),
+        ('valid_fraction', float('nan')),
+        ('min_count', 0),
+        ('evaluate_every', -1),
+        ('early_stopping_patience', -1),
     ],
 )
 def test_refuses_a_bad_value_by_name(name, value):
     with pytest.raises(InputError, match=name):
         Config.from_dict({name: value})
+
+
+@pytest.mark.parametrize(
+    ('values', 'sides'),
+    [
+        ({'early_stopping_patience': 5}, ['early_stopping_patience=5', 'valid_fraction=0', '--valid_fraction']),
+        ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
+        (
+            {'early_stopping_patience': 5, 'evaluate_every': 0, 'valid_fraction': 0.1},
+            ['early_stopping_patience=5', 'evaluate_every=0', '--evaluate_every'],
+        ),
+    ],
+)
+def test_a_contradiction_is_refused_with_both_its_sides(values, sides):
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(values)
+    assert all(side in str(caught.value) for side in sides)
 
 
 def test_goes_through_json_and_back():

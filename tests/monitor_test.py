@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from pipeline.monitor import Monitor
 from pipeline.trainer import Progress
@@ -65,3 +66,32 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
             assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
     (samples,) = events.Tensors('samples')
     assert [text.decode() for text in tf.make_ndarray(samples.tensor_proto)] == ['分开了', '山']
+
+
+def test_train_and_valid_are_one_chart(tmp_path, capsys):
+    """TensorBoard puts the runs that have one tag into one chart: here the run and, beneath it, valid."""
+    monitor = Monitor(tmp_path, 0, 16, terminal=False)
+    for epoch, nats in ((1, None), (2, 1.5)):
+        monitor.after_call(PROGRESS)
+        monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=nats)
+    monitor.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'epoch 1, perplexity 7.39, time 0.15 sec'
+    assert lines[1] == 'epoch 2, perplexity 7.39, time 0.15 sec, valid 4.48'
+
+    runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    runs.Reload()
+    points = {run: [(p.step, float(tf.make_ndarray(p.tensor_proto))) for p in runs.Tensors(run, 'perplexity')]
+              for run in runs.Runs()}  # fmt: skip
+    assert [step for step, _ in points['.']] == [1, 2]
+    ((step, valid),) = points['valid']
+    assert step == 2
+    assert abs(valid - 4.481689) < 1e-4
+
+
+def test_a_run_without_held_out_text_has_no_valid_curve(tmp_path):
+    monitor = Monitor(tmp_path, 0, 8, terminal=False)
+    monitor.after_call(PROGRESS)
+    monitor.after_epoch(PROGRESS, line_is_due=False)
+    monitor.close()
+    assert not (tmp_path / 'valid').exists()
