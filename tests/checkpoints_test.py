@@ -88,3 +88,13 @@ def test_a_best_that_is_missing_or_damaged_is_named(tmp_path):
     (tmp_path / 'best' / 'best.json').write_text('{')
     with pytest.raises(InputError, match=r'best\.json cannot be read'):
         load_model(tmp_path, _Root().model)
+
+
+def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):
+    """As a run does that was killed before its next checkpoint: a kill while it is replaced could tear it."""
+    root = _Root()
+    best = BestCheckpoint(tmp_path, root.model)
+    best.save(1, 1, nats=2.0)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()}
+    BestCheckpoint(tmp_path, root.model).save(1, 1, nats=2.0)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()} == before
