@@ -116,6 +116,7 @@ def test_a_run_with_a_held_out_part_is_watched_evaluated_and_exported_at_its_bes
     trained = place('pipeline.train', *flags, '--prefixes=分囧')
     assert trained.returncode == 0, trained.stderr
     lines = trained.stdout.splitlines()
+    assert '; 12 minibatches an epoch;' in lines[0]  # of the 400 characters before the tail; 500 make 15
     assert lines[1] == 'held out: the last 100 characters, 5.00% of them unknown, read as U+FFFD'
     assert re.fullmatch(r'epoch 100, perplexity \d+\.\d\d, time \d+\.\d\d sec, valid \d+\.\d\d', lines[2])
     assert lines[3].startswith(' - 分囧')
