@@ -32,10 +32,10 @@ class Windows:
         needed = self.batch_size * (self.num_steps + (self.sampling == 'consecutive')) + (self.sampling == 'random')
         if self.num_characters < needed:
             raise InputError(
-                f'the corpus is too short for one minibatch: it has {self.num_characters:,} characters, but '
-                f'--sampling={self.sampling} with --batch_size={self.batch_size} and --num_steps={self.num_steps} needs'
-                f' {needed:,}. Lower --batch_size or --num_steps, or give a longer --corpus or a larger '
-                f'--max_characters.'
+                f'the corpus is too short for one minibatch: its training part has {self.num_characters:,} characters, '
+                f'but --sampling={self.sampling} with --batch_size={self.batch_size} and --num_steps={self.num_steps} '
+                f'needs {needed:,}. Lower --batch_size or --num_steps, or give a longer --corpus, a larger '
+                f'--max_characters or a smaller --valid_fraction.'
             )
 
     @property

@@ -5,6 +5,7 @@ Examples:
 
   python -m export.saved_model                                   (the newest run under runs/)
   python -m export.saved_model --run_dir=runs/mine --model_dir=models/mine
+  python -m export.saved_model --run_dir=runs/mine --checkpoint=latest      (default: the best by held-out text, if any)
 
 Each export is a new version, <model_dir>/<integer>, as TensorFlow Serving expects.
 """
@@ -19,7 +20,7 @@ from absl import flags
 from data.vocabulary import Vocabulary
 from export.versions import next_version
 from pipeline import program, run_directory
-from pipeline.checkpoints import load_model
+from pipeline.checkpoints import CHECKPOINTS, load_model
 from pipeline.generate import SIGNATURE, Generator
 from pipeline.model import CharRNN
 
@@ -74,7 +75,7 @@ def main() -> None:
     run_dir = pathlib.Path(_FLAGS.run_dir) if _FLAGS.run_dir else run_directory.latest_run_dir()
     recorded = run_directory.read(run_dir)
     model = CharRNN(recorded.config.model, len(recorded.vocabulary))
-    checkpoint = load_model(run_dir, model)
+    checkpoint = load_model(run_dir, model, _FLAGS.checkpoint)
     version_dir = export(
         model, recorded.vocabulary, pathlib.Path(_FLAGS.model_dir), recorded.config.training.sample_length
     )
@@ -85,5 +86,11 @@ def main() -> None:
 
 if __name__ == '__main__':
     flags.DEFINE_string('run_dir', None, 'The run to export. Default: the newest under runs/.')
+    flags.DEFINE_enum(
+        'checkpoint',
+        None,
+        CHECKPOINTS,
+        'The newest weights, or those of the lowest held-out perplexity. Default: the best if the run has kept one.',
+    )
     flags.DEFINE_string('model_dir', 'models/charrnn', 'Where versions of the model are kept.')
     program.run(main)

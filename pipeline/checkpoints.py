@@ -1,5 +1,6 @@
-"""Saving and resuming: the trainer's variables in the run directory."""
+"""Saving and resuming: the trainer's variables in the run directory, and beside them the best weights so far."""
 
+import json
 import pathlib
 import shutil
 import sys
@@ -11,6 +12,7 @@ import tensorflow as tf
 from data.errors import InputError
 from pipeline.config import Interval
 
+CHECKPOINTS = ('latest', 'best')
 _KEPT = 2  # the newest, and the one before in case that is damaged
 
 
@@ -86,13 +88,62 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
 
-def load_model(run_dir: pathlib.Path, model: tf.Module) -> str:
-    """Loads the weights of a run's newest checkpoint into `model`, and nothing else; returns the checkpoint's path.
+class BestCheckpoint:
+    """The weights of the lowest held-out loss, `<run_dir>/best`, and what `best.json` there says of them."""
+
+    def __init__(self, run_dir: pathlib.Path, model: tf.Module):
+        self._folder = run_dir / 'best'
+        self._checkpoint = tf.train.Checkpoint(root=tf.train.Checkpoint(model=model))
+
+    def save(self, step: int, epoch: int, nats: float) -> None:
+        """Keeps the weights as they stand instead of those before.
+
+        They are the best from when `best.json` names them, which is after they are whole: if anything fails before, the
+        ones before are still there. A run that was killed between this and its next checkpoint comes here again with
+        the same weights, and finds them kept.
+        """
+        path = self._folder / f'ckpt-{step}'
+        if best_path(self._folder.parent) == str(path):
+            return
+        self._checkpoint.write(str(path))
+        record = {'checkpoint': path.name, 'step': step, 'epoch': epoch, 'nats_per_character': nats}
+        aside = self._folder / 'best.json.part'
+        aside.write_text(json.dumps(record) + '\n', 'utf-8')
+        aside.replace(self._folder / 'best.json')
+        for old in self._folder.glob('ckpt-*'):
+            if old.stem != path.name:
+                old.unlink()
+
+
+def best_path(run_dir: pathlib.Path) -> str | None:
+    """The path of the run's best checkpoint, if it has kept one. Raises `InputError` if its record is damaged."""
+    record = run_dir / 'best' / 'best.json'
+    try:
+        return str(record.with_name(json.loads(record.read_text('utf-8'))['checkpoint']))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{record} cannot be read: {error!r}. Delete it, and the run has only its latest.') from error
+
+
+def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None) -> str:
+    """Loads the weights of one of a run's checkpoints into `model`, and nothing else; returns the checkpoint's path.
+
+    Args:
+      run_dir: the run.
+      model: takes the weights.
+      which: one of `CHECKPOINTS`; None takes the best if the run has kept one, else the latest.
 
     Raises:
       InputError: there is none, or it cannot be read.
     """
-    path = tf.train.latest_checkpoint(str(run_dir / 'checkpoints'))
+    best = None if which == 'latest' else best_path(run_dir)
+    if which == 'best' and not best:
+        raise InputError(
+            f'run_dir {str(run_dir)!r} has no best checkpoint: only a run with --valid_fraction keeps one. Take '
+            f'--checkpoint=latest.'
+        )
+    path = best or tf.train.latest_checkpoint(str(run_dir / 'checkpoints'))
     if not path:
         raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
     _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(model=model)), path)
@@ -101,6 +152,6 @@ def load_model(run_dir: pathlib.Path, model: tf.Module) -> str:
 
 def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
     try:
-        checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
+        checkpoint.read(path).assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, AssertionError) as error:
         raise InputError(f'checkpoint {path} cannot be read: {str(error).splitlines()[0]}') from error

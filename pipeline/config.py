@@ -55,6 +55,8 @@ class DataConfig:
     encoding: str = 'utf-8'
     newlines: str = 'space'
     max_characters: int = 0
+    valid_fraction: float = 0.0
+    min_count: int = 1
     sampling: str = 'random'
     batch_size: int = 32
     num_steps: int = 35
@@ -63,6 +65,9 @@ class DataConfig:
         _check_choice('newlines', self.newlines, NEWLINES)
         _check_choice('sampling', self.sampling, SAMPLING)
         _check_number('max_characters', self.max_characters, 0)
+        if not 0 <= self.valid_fraction < 1:
+            raise InputError(f'valid_fraction={self.valid_fraction} must be 0 (hold out nothing) or more, and below 1.')
+        _check_number('min_count', self.min_count, 1)
         _check_number('batch_size', self.batch_size, 1)
         _check_number('num_steps', self.num_steps, 1)
 
@@ -124,6 +129,8 @@ class TrainingConfig:
     seed: int = 0
     jit: bool = True
     checkpoint_every: str = '30s'
+    evaluate_every: int = 1
+    early_stopping_patience: int = 0
     sample_every: int = 50
     sample_length: int = 50
     prefixes: tuple[str, ...] = ('分开', '不分开')
@@ -140,6 +147,13 @@ class TrainingConfig:
         parse_interval(self.checkpoint_every)
         _check_number('clip_norm', self.clip_norm, 0.0)
         _check_number('seed', self.seed, 0)
+        _check_number('evaluate_every', self.evaluate_every, 0)
+        _check_number('early_stopping_patience', self.early_stopping_patience, 0)
+        if self.early_stopping_patience and not self.evaluate_every:
+            raise InputError(
+                f'early_stopping_patience={self.early_stopping_patience} counts evaluations, but evaluate_every=0 '
+                f'makes none. Set --evaluate_every to 1 or more, or --early_stopping_patience to 0.'
+            )
         _check_number('sample_every', self.sample_every, 0)
         _check_number('sample_length', self.sample_length, 0)
         if not all(self.prefixes):
@@ -166,7 +180,18 @@ class TrainingConfig:
 
 
 # What may differ when a run goes on. These do not touch the weights of a step; the corpus is compared by its text.
-MAY_CHANGE = frozenset({'corpus', 'num_epochs', 'sample_every', 'sample_length', 'prefixes', 'checkpoint_every'})
+MAY_CHANGE = frozenset(
+    {
+        'corpus',
+        'num_epochs',
+        'checkpoint_every',
+        'evaluate_every',
+        'early_stopping_patience',
+        'sample_every',
+        'sample_length',
+        'prefixes',
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +201,16 @@ class Config:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self):
+        """Refuses what needs a held-out part where there is none."""
+        for name in ('evaluate_every', 'early_stopping_patience'):
+            value = getattr(self.training, name)
+            if not self.data.valid_fraction and value not in (0, getattr(TrainingConfig, name)):
+                raise InputError(
+                    f'{name}={value} needs a held-out part to evaluate, but valid_fraction=0 holds out nothing. Set '
+                    f'--valid_fraction, such as to 0.1, or leave --{name} out.'
+                )
 
     def to_dict(self) -> dict:
         """`{field: value}` over the three groups, ready for JSON."""

@@ -66,7 +66,8 @@ class Generator(tf.Module):
         """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
 
         Args:
-          prefix: string, UTF-8, at least one character, all of them in the vocabulary.
+          prefix: string, UTF-8, at least one character. One that the vocabulary has not is read as the unknown
+            character where the vocabulary has that, and refused where it has not.
           length: int32, how many characters to add, 0 or more.
           temperature: float32, 0 or more. 0: greedy.
           top_k: int32, 0 or more. 0: off.
@@ -74,9 +75,11 @@ class Generator(tf.Module):
           seed: int64, chooses the row's random numbers.
 
         Returns:
-          text: string, the prefix and what follows it.
+          text: string, the prefix as it was given (what is no UTF-8 in it as U+FFFD) and what follows it, in which the
+            unknown character never is, whatever its probability.
           log_likelihood: float32, nats: the sum of ln p of the added characters under the model as it is, whatever
-            temperature, top_k and top_p they were drawn with.
+            temperature, top_k and top_p they were drawn with. The share of the unknown character is not handed to the
+            others either: so it is what reading the finished text gives, and what evaluation sums.
 
         Raises:
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
@@ -98,11 +101,20 @@ class Generator(tf.Module):
             uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(length), 1))
 
             def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-                return sample(logits, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
+                known = without(logits, self.vocabulary.unknown_id)
+                return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
 
             state = self.model.zero_state(tf.shape(prefix)[0])
             ids, log_likelihood = generate_ids(self.model.step, state, ids, prefix_length, length, choose)
-            return self.vocabulary.decode_tensor(ids, prefix_length + length), log_likelihood
+            added = self.vocabulary.decode_tensor(_columns(ids, prefix_length, tf.reduce_max(length)), length)
+            return tf.strings.join([tf.strings.unicode_transcode(prefix, 'UTF-8', 'UTF-8'), added]), log_likelihood
+
+
+def without(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
+    """`[N, V]` logits with probability 0, a logit of minus infinity, for `unknown_id`, where there is one."""
+    if unknown_id is None:
+        return logits
+    return tf.where(tf.range(logits.shape[-1]) == unknown_id, float('-inf'), logits)
 
 
 def generate_ids(
@@ -150,6 +162,12 @@ def generate_ids(
     rows = tf.shape(prefix)[0]
     by_row = tf.range(rows)[:, tf.newaxis] + tf.range(num_positions) * rows
     return tf.gather(written.concat(), by_row), log_likelihood
+
+
+def _columns(ids: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """`[N, count]`: of row n of `[N, M]` the ids from place `first[n]` on; behind the row's end, its last again."""
+    places = first[:, tf.newaxis] + tf.range(count)
+    return tf.gather(ids, tf.minimum(places, tf.shape(ids)[1] - 1), batch_dims=1)
 
 
 def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

@@ -7,13 +7,26 @@ from collections.abc import Callable
 
 import tensorflow as tf
 from keras.utils import Progbar
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorflow.core.util import event_pb2
 
+from pipeline.scoring import perplexity
 from pipeline.trainer import Progress
 
 _SECONDS_BETWEEN_LINES = 60.0
 _FLUSH_MILLIS = 5000
 _CLEAR_LINE = '\r\033[K'
+
+
+def _chart(title: str) -> layout_pb2.Chart:
+    return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f'{title}/(train|valid)']))
+
+
+# The tab Custom Scalars: train and valid in one chart.
+_LAYOUT = layout_pb2.Layout(
+    category=[layout_pb2.Category(title='train and valid', chart=[_chart('perplexity'), _chart('loss')])]
+)
 
 
 class Monitor:
@@ -35,6 +48,7 @@ class Monitor:
         """
         self._writer = tf.summary.create_file_writer(str(run_dir), flush_millis=_FLUSH_MILLIS)
         self._forget_later_than(num_epochs_done)
+        self._has_layout = False
         self._clock = clock
         self._last_line = clock()
         self._first_step = first_step
@@ -62,8 +76,11 @@ class Monitor:
             done = progress.step - self._first_step
             self._bar.update(done, [('perplexity', progress.perplexity)], finalize=False)
 
-    def after_epoch(self, progress: Progress, line_is_due: bool) -> None:
-        """Writes the curves, with the epoch as their step, and the section's line when it is due."""
+    def after_epoch(self, progress: Progress, line_is_due: bool, valid_nats: float | None = None) -> None:
+        """Writes the curves, with the epoch as their step, and the section's line when it is due.
+
+        `valid_nats` is the held-out loss, nats a character, where it was evaluated after this epoch.
+        """
         with self._writer.as_default(step=progress.epoch):
             tf.summary.scalar('perplexity/train', progress.perplexity)
             tf.summary.scalar('loss/train', progress.loss)
@@ -71,10 +88,22 @@ class Monitor:
             tf.summary.scalar('gradients/clipped_fraction', progress.clipped_fraction)
             tf.summary.scalar('learning_rate', progress.learning_rate)
             tf.summary.scalar('characters_per_second', self._characters / self._seconds)
+        if valid_nats is not None:
+            self._write_valid(progress.epoch, valid_nats)
         silent = not self._bar and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
         if line_is_due or silent:
-            self.say(f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec')
+            line = f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec'
+            self.say(line if valid_nats is None else f'{line}, valid {perplexity(valid_nats):.2f}')
         self._seconds, self._characters = 0.0, 0
+
+    def _write_valid(self, epoch: int, nats: float) -> None:
+        """Writes the held-out curves, and the first time what has TensorBoard draw them with those of training."""
+        with self._writer.as_default(step=epoch):
+            tf.summary.scalar('perplexity/valid', perplexity(nats))
+            tf.summary.scalar('loss/valid', nats)
+            if not self._has_layout:
+                tf.summary.experimental.write_raw_pb(custom_scalar.pb(_LAYOUT).SerializeToString())
+        self._has_layout = True
 
     def samples(self, epoch: int, texts: list[str]) -> None:
         """Shows the texts that the model makes of the prefixes."""

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
+from data.split import split
 from data.vocabulary import Vocabulary
 from pipeline.config import Config, differences
 
@@ -29,6 +30,8 @@ class Recorded:
     config: Config
     vocabulary: Vocabulary
     corpus_sha256: str
+    counts: tuple[int, ...]
+    """How often the training part has each character of the vocabulary, by id."""
 
 
 def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
@@ -80,7 +83,10 @@ def read(run_dir: pathlib.Path) -> Recorded:
         config = json.loads((run_dir / _CONFIG).read_text('utf-8'))
         vocabulary = json.loads((run_dir / _VOCABULARY).read_text('utf-8'))
         return Recorded(
-            Config.from_dict(config['config']), Vocabulary(vocabulary['characters']), config['corpus']['sha256']
+            Config.from_dict(config['config']),
+            Vocabulary(vocabulary['characters']),
+            config['corpus']['sha256'],
+            tuple(vocabulary['counts']),
         )
     except FileNotFoundError as error:
         raise InputError(
@@ -102,9 +108,11 @@ def write(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: s
         'corpus': {'sha256': text_sha256(text), 'num_characters': len(text)},
         'versions': versions | {'numpy': np.__version__},
     }
+    training_ids = vocabulary.encode(split(text, config.data.valid_fraction)[0])
+    counts = np.bincount(training_ids, minlength=len(vocabulary)).tolist()
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters})
+        _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters, 'counts': counts})
         _write_json(run_dir / _CONFIG, record)
     except OSError as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error

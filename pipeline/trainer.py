@@ -1,7 +1,6 @@
 """The compiled training loop: Python outside, many minibatches a call inside."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterator
 
@@ -13,11 +12,12 @@ from data.windows import Windows, stacked
 from pipeline import optimizers
 from pipeline.cells import State
 from pipeline.config import TrainingConfig
+from pipeline.early_stopping import EarlyStopping
 from pipeline.model import CharRNN, cross_entropy
+from pipeline.scoring import perplexity
 
 # So many minibatches are enough to hide the cost of a call, and few enough to stop soon when asked to.
 MINIBATCHES_PER_CALL = 32
-_LARGEST_EXPONENT = 709  # of a float64
 
 
 class DivergenceError(InputError):
@@ -49,7 +49,7 @@ class Progress:
     @property
     def perplexity(self) -> float:
         """`exp` of the mean loss, while the weights move, as the section prints it; inf where that is too large."""
-        return math.exp(self.loss) if self.loss < _LARGEST_EXPONENT else math.inf
+        return perplexity(self.loss)
 
 
 class Trainer(tf.Module):
@@ -66,6 +66,7 @@ class Trainer(tf.Module):
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         # Sums over the epoch so far: loss, norm, clipped minibatches; so that a resumed epoch reports the whole epoch.
         self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
+        self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
 
     @property

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
-from pipeline.checkpoints import Checkpoints, load_model
+from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
 from pipeline.config import Interval
 
 
@@ -116,3 +116,40 @@ def test_names_what_cannot_be_loaded(tmp_path):
     (tmp_path / 'checkpoints' / 'ckpt-1.index').write_bytes(b'damaged')
     with pytest.raises(InputError, match='ckpt-1 cannot be read'):
         load_model(tmp_path, _Root().model)
+
+
+def test_the_best_is_taken_unless_the_latest_is_asked_for(tmp_path):
+    root = _Root()
+    checkpoints, best = Checkpoints(tmp_path, root, EVERY_STEP), BestCheckpoint(tmp_path, root.model)
+    for step, value in ((1, 10.0), (2, 20.0), (3, 30.0)):
+        root.model.weight.assign(tf.fill([3], value))
+        checkpoints.save(step)
+        if step < 3:
+            best.save(step, step, nats=1 / step)
+    loaded = {}
+    for which in (None, 'best', 'latest'):
+        model = _Root().model
+        loaded[which] = load_model(tmp_path, model, which).rsplit('/', 2)[1:], model.weight[0].numpy()
+    assert loaded[None] == loaded['best'] == (['best', 'ckpt-2'], 20)
+    assert loaded['latest'] == (['checkpoints', 'ckpt-3'], 30)
+    assert {path.stem for path in (tmp_path / 'best').iterdir()} == {'best', 'ckpt-2'}
+
+
+def test_a_best_that_is_missing_or_damaged_is_named(tmp_path):
+    Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
+    with pytest.raises(InputError, match=r'no best checkpoint.*--valid_fraction.*--checkpoint=latest'):
+        load_model(tmp_path, _Root().model, 'best')
+    (tmp_path / 'best').mkdir()
+    (tmp_path / 'best' / 'best.json').write_text('{')
+    with pytest.raises(InputError, match=r'best\.json cannot be read'):
+        load_model(tmp_path, _Root().model)
+
+
+def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):
+    """As a run does that was killed before its next checkpoint: a kill while it is replaced could tear it."""
+    root = _Root()
+    best = BestCheckpoint(tmp_path, root.model)
+    best.save(1, 1, nats=2.0)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()}
+    BestCheckpoint(tmp_path, root.model).save(1, 1, nats=2.0)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()} == before

@@ -55,6 +55,12 @@ def test_defaults_are_those_of_the_section():
         ('checkpoint_every', '0s'),
         ('checkpoint_every', '-5'),
         ('checkpoint_every', '5 minutes'),
+        ('valid_fraction', 1.0),
+        ('valid_fraction', -0.1),
+        ('valid_fraction', float('nan')),
+        ('min_count', 0),
+        ('evaluate_every', -1),
+        ('early_stopping_patience', -1),
     ],
 )
 def test_refuses_a_bad_value_by_name(name, value):
@@ -107,6 +113,23 @@ def test_refuses_what_would_be_ignored_and_names_both(together, other_way):
 )
 def test_takes_what_goes_together(together):
     assert Config.from_dict(together).to_dict().items() >= together.items()
+
+
+@pytest.mark.parametrize(
+    ('values', 'sides'),
+    [
+        ({'early_stopping_patience': 5}, ['early_stopping_patience=5', 'valid_fraction=0', '--valid_fraction']),
+        ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
+        (
+            {'early_stopping_patience': 5, 'evaluate_every': 0, 'valid_fraction': 0.1},
+            ['early_stopping_patience=5', 'evaluate_every=0', '--evaluate_every'],
+        ),
+    ],
+)
+def test_a_contradiction_is_refused_with_both_its_sides(values, sides):
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(values)
+    assert all(side in str(caught.value) for side in sides)
 
 
 def test_goes_through_json_and_back():

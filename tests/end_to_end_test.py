@@ -110,6 +110,44 @@ def test_another_run_in_its_place_is_refused_and_nothing_changes(trained, place)
     assert (run_dir / 'config.json').read_bytes() == before
 
 
+def test_a_run_with_a_held_out_part_is_watched_evaluated_and_exported_at_its_best(place):
+    """The tail has a character of its own: the vocabulary has not, and it is read as unknown everywhere."""
+    (place.folder / 'tail.txt').write_text(TEXT[:400] + TEXT[:95] + '囧囧囧囧囧', 'utf-8')
+    flags = ['--corpus=tail.txt', '--run_dir=held', '--valid_fraction=0.2', '--min_count=2', '--num_epochs=100', *SMALL]
+    trained = place('pipeline.train', *flags, '--prefixes=分囧')
+    assert trained.returncode == 0, trained.stderr
+    lines = trained.stdout.splitlines()
+    assert '; 12 minibatches an epoch;' in lines[0]  # of the 400 characters before the tail; 500 make 15
+    assert lines[1] == 'held out: the last 100 characters, 5.00% of them unknown, read as U+FFFD'
+    assert re.fullmatch(r'epoch 100, perplexity \d+\.\d\d, time \d+\.\d\d sec, valid \d+\.\d\d', lines[2])
+    assert lines[3].startswith(' - 分囧')
+    assert '囧' not in json.loads((place.folder / 'held' / 'vocabulary.json').read_text('utf-8'))['characters']
+
+    best = json.loads((place.folder / 'held' / 'best' / 'best.json').read_text())
+    (figures, latest) = (
+        json.loads(place('pipeline.evaluate', '--run_dir=held', '--json', *extra).stdout)
+        for extra in ([], ['--checkpoint=latest'])
+    )
+    assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (100, 99, 0.05)
+    assert figures['nats_per_character'] == best['nats_per_character'] <= latest['nats_per_character']
+    assert f'{latest["perplexity"]:.2f}' == lines[2].split()[-1]
+    assert figures['perplexity'] < figures['uniform']['perplexity']
+
+    other = place('pipeline.evaluate', '--run_dir=held', '--corpus=mine.txt', '--max_characters=50')
+    assert '50 characters, 49 predicted, 0.00% unknown' in other.stdout
+    exported = place('export.saved_model', '--run_dir=held', '--model_dir=models/held')
+    assert exported.stdout.startswith(f'held/best/{best["checkpoint"]} -> models/held/1')
+    generated = place('export.generate', '--model_dir=models/held', '--prefix=囧分', '--length=9', '--temperature=2')
+    assert len(generated.stdout.rstrip('\n')) == 11
+    assert generated.stdout.startswith('囧分')
+
+
+def test_a_run_without_a_held_out_part_says_how_to_evaluate_it(trained, place):
+    refused = place('pipeline.evaluate')
+    assert refused.returncode == 1
+    assert 'held out no text: valid_fraction=0. Name one that it has not seen with --corpus' in refused.stderr
+
+
 def test_divergence_is_explained(place):
     flags = ['--corpus=mine.txt', '--clip_norm=0', '--learning_rate=3e38', '--run_dir=diverged', *SMALL]
     result = place('pipeline.train', *flags)
@@ -124,6 +162,8 @@ def test_divergence_is_explained(place):
         ('pipeline.train', ['--hiden_size=3'], 'Did you mean: hidden_size'),
         ('pipeline.train', ['--hidden_size=0'], 'error: hidden_size=0 must be'),
         ('pipeline.train', ['mine.txt'], "error: unexpected argument 'mine.txt'"),
+        ('pipeline.train', ['--early_stopping_patience=3'], 'needs a held-out part to evaluate'),
+        ('pipeline.evaluate', ['--run_dir=nowhere'], 'is not a run'),
         ('pipeline.train', ['--prefixes=xyz'], "'x' (U+0078), which is not among"),
         ('export.generate', ['--prefix=分', '--model_dir=nowhere'], 'holds no exported model'),
         ('export.saved_model', ['--run_dir=nowhere'], 'is not a run'),
@@ -136,7 +176,7 @@ def test_a_mistake_costs_one_line_and_exit_code_1(place, program, flags, message
     assert 'Traceback' not in result.stderr
 
 
-@pytest.mark.parametrize('program', ['pipeline.train', 'export.saved_model', 'export.generate'])
+@pytest.mark.parametrize('program', ['pipeline.train', 'pipeline.evaluate', 'export.saved_model', 'export.generate'])
 def test_help_teaches_and_is_no_failure(place, program):
     result = place(program, '--help')
     assert result.returncode == 0

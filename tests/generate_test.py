@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.generate import generate_ids, uniform_numbers
+from data.vocabulary import UNKNOWN, Vocabulary
+from pipeline.config import ModelConfig
+from pipeline.generate import Generator, generate_ids, uniform_numbers
+from pipeline.model import CharRNN
 
 
 def _spelling_step(word: list[int], size: int = 10):
@@ -112,6 +115,52 @@ def test_compiles_once_for_all_requests(generator):
     for prefixes, length in ((['分'], 1), (['分开', '山'], 7), (['不分开'] * 5, 0)):
         generator.texts(prefixes, length, temperature=0.5)
     assert generator._compiled.experimental_get_tracing_count() == 1
+
+
+@pytest.fixture(scope='module', params=['分山开\ufffd', '\ufffd🎵𠮷'])
+def unknowing(request) -> Generator:
+    """A generator whose model holds the unknown character, the last or first of its ids, for the next nearly always."""
+    vocabulary = Vocabulary(request.param)
+    model = CharRNN(ModelConfig(hidden_size=8, init_scale=0.5), len(vocabulary))
+    model.b_q.assign(20.0 * tf.one_hot(vocabulary.unknown_id, len(vocabulary)))
+    return Generator(model, vocabulary)
+
+
+@pytest.mark.parametrize(
+    'knobs',
+    [
+        {},
+        {'temperature': 1.0},
+        {'temperature': 1e-30},
+        {'temperature': 50.0},
+        {'temperature': 1.0, 'top_k': 1},
+        {'temperature': 1.0, 'top_k': 99},
+        {'temperature': 1.0, 'top_p': 0.01},
+        {'temperature': 1.0, 'top_p': 0.999},
+        {'temperature': 2.0, 'top_k': 3, 'top_p': 0.9},
+    ],
+    ids=str,
+)
+def test_the_unknown_character_is_read_and_never_generated(unknowing, knobs):
+    """The prefix comes back as it was; of what follows, any share that a knob keeps is of the other characters."""
+    known = unknowing.vocabulary.characters.replace(UNKNOWN, '')
+    texts = unknowing.texts(['囧', f'{known[0]}a'] * 10, 40, **knobs)
+    assert {text[: len(text) - 40] for text in texts} == {'囧', f'{known[0]}a'}
+    assert set(''.join(text[-40:] for text in texts)) <= set(known)
+
+
+def test_log_likelihood_leaves_the_unknown_character_its_share(unknowing):
+    """It is what reading the finished text gives: the others are as unlikely as the model has them."""
+    (text,), (log_likelihood,) = unknowing(*_rows(['囧'], 1))
+    logits, _ = unknowing.model.step(tf.constant([unknowing.vocabulary.unknown_id]), unknowing.model.zero_state(1))
+    (added,) = unknowing.vocabulary.encode(text.numpy().decode()[-1])
+    np.testing.assert_allclose(log_likelihood, tf.nn.log_softmax(logits)[0, added], rtol=1e-5)
+    assert log_likelihood < -10
+
+
+def test_a_prefix_that_is_no_utf8_is_read_as_unknown(unknowing):
+    (text,), _ = unknowing(*_rows([b'\xff'], 0))
+    assert text.numpy().decode() == UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,27 @@ from tests.conftest import TEXT
 
 KILLS = 5  # of each sampling, and a SIGTERM
 EPOCHS = 150
-CURVES = ('perplexity/train', 'loss/train', 'gradients/global_norm', 'gradients/clipped_fraction', 'learning_rate')
+CURVES = (
+    'perplexity/train',
+    'loss/train',
+    'gradients/global_norm',
+    'gradients/clipped_fraction',
+    'learning_rate',
+    'perplexity/valid',
+)
 
 
 def _command(run_dir: str, sampling: str) -> list[str]:
     flags = [f'--run_dir={run_dir}', f'--sampling={sampling}', f'--num_epochs={EPOCHS}', '--corpus=mine.txt']
     flags += ['--hidden_size=64', '--batch_size=4', '--num_steps=8', '--sample_length=5', '--sample_every=30']
-    flags += ['--optimizer=adam', '--learning_rate=0.01', '--schedule=cosine', '--clip_norm=1', '--checkpoint_every=7']
+    flags += [
+        '--optimizer=adam',
+        '--learning_rate=0.01',
+        '--schedule=cosine',
+        '--clip_norm=1',
+        '--checkpoint_every=7',
+        '--valid_fraction=0.1',
+    ]
     return [sys.executable, '-m', 'pipeline.train', *flags]
 
 

@@ -1,7 +1,11 @@
 """What is shown of a run: the console as printed, TensorBoard as read back from its files."""
 
+import re
+
+import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from pipeline.monitor import Monitor
 from pipeline.trainer import Progress
@@ -80,3 +84,37 @@ def test_epochs_that_come_again_after_a_kill_are_shown_once(tmp_path):
     points = events.Tensors('loss/train')
     assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
     assert [float(tf.make_ndarray(point.tensor_proto)) for point in points] == [1, 1, 1, 4, 4, 4]
+
+
+def test_train_and_valid_are_one_chart(tmp_path, capsys):
+    """TensorBoard's Custom Scalars has a chart for all tags that a pattern of its layout matches."""
+    monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
+    for epoch, nats in ((1, None), (2, 1.5), (3, 1.0)):
+        monitor.after_call(PROGRESS)
+        monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=nats)
+    monitor.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'epoch 1, perplexity 7.39, time 0.15 sec'
+    assert lines[1] == 'epoch 2, perplexity 7.39, time 0.15 sec, valid 4.48'
+
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    points = [(p.step, float(tf.make_ndarray(p.tensor_proto))) for p in events.Tensors('perplexity/valid')]
+    assert points == [(2, pytest.approx(4.481689)), (3, pytest.approx(2.718282))]
+    (layout,) = events.Tensors('custom_scalars__config__')
+    charts = layout_pb2.Layout.FromString(tf.make_ndarray(layout.tensor_proto).item()).category[0].chart
+    (pattern,) = charts[0].multiline.tag
+    assert {tag for tag in events.Tags()['tensors'] if re.fullmatch(pattern, tag)} == {
+        'perplexity/train',
+        'perplexity/valid',
+    }
+
+
+def test_a_run_without_held_out_text_has_no_valid_curve(tmp_path):
+    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
+    monitor.after_call(PROGRESS)
+    monitor.after_epoch(PROGRESS, line_is_due=False)
+    monitor.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert not [tag for tag in events.Tags()['tensors'] if 'valid' in tag or 'custom' in tag]

@@ -1,5 +1,6 @@
 """The run directory: it says what a run is, and refuses another run in its place."""
 
+import collections
 import datetime
 import json
 import os
@@ -24,9 +25,15 @@ def test_reads_back_what_it_wrote(run_dir):
     recorded = run_directory.read(run_dir)
     assert recorded.config == Config()
     assert recorded.vocabulary == Vocabulary.from_text(TEXT)
+    assert dict(zip(recorded.vocabulary.characters, recorded.counts, strict=True)) == collections.Counter(TEXT)
     assert recorded.corpus_sha256 == run_directory.text_sha256(TEXT)
     assert sorted(p.name for p in run_dir.iterdir()) == ['config.json', 'vocabulary.json']
     assert json.loads((run_dir / 'config.json').read_text())['versions'].keys() >= {'tensorflow', 'python'}
+
+
+def test_counts_are_those_of_the_training_part(tmp_path):
+    run_directory.write(tmp_path, Config.from_dict({'valid_fraction': 0.5}), Vocabulary('ab\ufffd'), 'aacbbb')
+    assert run_directory.read(tmp_path).counts == (2, 0, 1)
 
 
 def test_the_same_run_may_go_on_and_longer(run_dir):

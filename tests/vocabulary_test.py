@@ -106,3 +106,39 @@ def test_what_is_not_distinct_and_in_order_is_no_vocabulary(characters):
     with pytest.raises(InputError, match='distinct characters in order') as caught:
         Vocabulary(characters)
     assert repr(characters) in str(caught.value)
+
+
+def test_rare_characters_become_the_unknown_one():
+    vocabulary = Vocabulary.from_text('分开分开山', min_count=2)
+    assert vocabulary.characters == '分开\ufffd'
+    assert vocabulary.encode('山分囧').tolist() == [2, 0, 2]
+    assert vocabulary.decode(vocabulary.encode('山分')) == '\ufffd分'
+
+
+def test_a_min_count_above_one_always_makes_an_unknown_character():
+    assert Vocabulary.from_text('分开分开', min_count=2).characters == '分开\ufffd'
+    assert Vocabulary.from_text('分开分开').unknown_id is None
+
+
+def test_a_min_count_that_leaves_no_character_is_refused():
+    with pytest.raises(InputError, match='min_count=3 leaves no character'):
+        Vocabulary.from_text('分开分开', min_count=3)
+
+
+@pytest.mark.parametrize('characters', ['分开\ufffd', '\ufffd🎵𠮷'])
+def test_the_unknown_character_in_the_graph_is_that_in_python(characters):
+    vocabulary = Vocabulary(characters)
+    texts = ['囧分😀', characters, '\U0010ffff']
+    ids, lengths = vocabulary.encode_tensor(tf.constant(texts), 'prefix')
+    for row, length, text in zip(ids.numpy(), lengths.numpy(), texts, strict=True):
+        assert row[:length].tolist() == vocabulary.encode(text).tolist()
+
+
+def test_text_of_others_is_read_with_its_unknown_characters_counted():
+    """As U+FFFD where the vocabulary has it, one that stands in the text itself too; else they are left out."""
+    with_unknown, without = Vocabulary('分开\ufffd'), Vocabulary('分开')
+    assert [x.tolist() if hasattr(x, 'tolist') else x for x in with_unknown.encode_any('分囧\ufffd开')] == [
+        [0, 2, 2, 1],
+        2,
+    ]
+    assert [x.tolist() if hasattr(x, 'tolist') else x for x in without.encode_any('分囧\ufffd开')] == [[0, 1], 2]

@@ -1,0 +1,202 @@
+"""One run, from its settings to its last checkpoint."""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from data import corpus
+from data.split import split
+from data.vocabulary import Vocabulary
+from data.windows import Windows
+from pipeline import devices, run_directory, scoring
+from pipeline.checkpoints import BestCheckpoint, Checkpoints
+from pipeline.config import Config, DataConfig, TrainingConfig, parse_interval
+from pipeline.generate import Generator
+from pipeline.interrupts import StopRequest
+from pipeline.model import CharRNN
+from pipeline.monitor import Monitor
+from pipeline.trainer import Progress, Trainer
+
+_LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What a run learns from and is tested on."""
+
+    text: str
+    training_text: str
+    vocabulary: Vocabulary
+    valid: scoring.Reading | None
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """The held-out part of a run that evaluates on it."""
+
+    loss: Callable[[], float]
+    """Nats a character under the weights as they stand."""
+    best: BestCheckpoint
+
+
+def run(config: Config, run_dir: pathlib.Path) -> int:
+    """Trains in `run_dir`, from the start or from where it stands; returns the exit code.
+
+    Raises:
+      InputError: the settings, the text or `run_dir` cannot be used together, or training cannot go on.
+    """
+    material = read_material(config.data)
+    windows = Windows(
+        len(material.training_text),
+        config.data.batch_size,
+        config.data.num_steps,
+        config.data.sampling,
+        config.training.seed,
+    )
+    prefixes = usable_prefixes(config.training.prefixes, material.vocabulary, material.training_text)
+    config = config.replace({'prefixes': prefixes})
+    if run_directory.exists(run_dir):
+        run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.text)
+    with run_directory.lock(run_dir):
+        return _run_alone(config, run_dir, material, windows)
+
+
+def read_material(data: DataConfig) -> Material:
+    """Reads the corpus, cuts off its held-out tail and finds the vocabulary of the rest."""
+    text = corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
+    training_text, valid_text = split(text, data.valid_fraction)
+    vocabulary = Vocabulary.from_text(training_text, data.min_count)
+    valid = scoring.read(valid_text, vocabulary, 'the held-out part') if valid_text else None
+    return Material(text, training_text, vocabulary, valid)
+
+
+def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, windows: Windows) -> int:
+    """The run itself, once it is known to fit `run_dir` and to be alone there."""
+    device = devices.prepare()
+    model = CharRNN(config.model, len(material.vocabulary), config.training.seed)
+    trainer = Trainer(model, windows, config.training)
+    checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
+    checkpoints.restore()
+    run_directory.write(run_dir, config, material.vocabulary, material.text)
+    epochs_done = trainer.step // windows.steps_per_epoch
+    last_step = config.training.num_epochs * windows.steps_per_epoch
+    print(
+        f'{config.data.corpus}: {len(material.text):,} characters, {len(material.vocabulary):,} distinct; '
+        f'{windows.steps_per_epoch:,} minibatches an epoch; {model.num_parameters:,} parameters on {device}; {run_dir}'
+    )
+    if material.valid:
+        print(describe(material.valid, material.vocabulary))
+    if trainer.step:
+        print(f'goes on after epoch {epochs_done} of {config.training.num_epochs}')
+    if reason := _nothing_left(trainer, last_step):
+        print(reason)
+        return 0
+    monitor = Monitor(run_dir, trainer.step, last_step, epochs_done)
+    held_out = _held_out(material.valid, trainer, run_dir) if material.valid else None
+    generator = Generator(model, material.vocabulary)
+    ids = material.vocabulary.encode(material.training_text)
+    with contextlib.closing(monitor), StopRequest() as stop:
+        train(trainer, ids, generator, monitor, checkpoints, stop, held_out)
+    if stop.signal:
+        print(f'{stop.signal.name}: saved. To go on: python -m pipeline.train --run_dir={run_dir}')
+    else:
+        print(f'saved in {run_dir}. Next: python -m export.saved_model --run_dir={run_dir}')
+    return stop.exit_code
+
+
+def train(
+    trainer: Trainer,
+    ids: np.ndarray,
+    generator: Generator,
+    monitor: Monitor,
+    checkpoints: Checkpoints,
+    stop: StopRequest,
+    held_out: HeldOut | None = None,
+) -> None:
+    """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
+    config = trainer.config
+    for progress in trainer.train(ids):
+        monitor.after_call(progress)
+        if progress.epoch_ended:
+            due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
+            evaluated = held_out and _is_multiple(progress.epoch, config.evaluate_every)
+            monitor.after_epoch(progress, due, evaluate(trainer, held_out, progress) if evaluated else None)
+            if due and config.sample_every and config.prefixes:
+                monitor.samples(progress.epoch, generator.texts(config.prefixes, config.sample_length))
+        if checkpoints.is_due(progress.step):
+            _save(trainer, monitor, checkpoints)
+        if trainer.early_stopping.is_due:
+            monitor.say(_stopped_early(trainer))
+            break
+        if stop.signal:
+            break
+    _save(trainer, monitor, checkpoints)
+
+
+def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:
+    """Curves first: a checkpoint must not be ahead of them, or a killed run would leave a gap."""
+    monitor.flush()
+    checkpoints.save(trainer.step)
+
+
+def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
+    """The held-out loss after an epoch, nats a character; keeps the weights where it is the lowest so far.
+
+    The trainer hears of it last, when they are kept: a run that is cut off in between does the epoch again.
+    """
+    nats = held_out.loss()
+    if trainer.early_stopping.improves(nats):
+        held_out.best.save(progress.step, progress.epoch, nats)
+    trainer.early_stopping.note(nats)
+    return nats
+
+
+def describe(valid: scoring.Reading, vocabulary: Vocabulary) -> str:
+    """A line on the held-out part, and on what becomes of the characters in it that the training part has not."""
+    fate = 'left out (--min_count=2 would read them)' if vocabulary.unknown_id is None else 'read as U+FFFD'
+    unknown = f'{valid.unknown_rate:.2%} of them unknown' + (f', {fate}' if valid.num_unknown else '')
+    return f'held out: the last {valid.num_characters:,} characters, {unknown}'
+
+
+def usable_prefixes(prefixes: tuple[str, ...], vocabulary: Vocabulary, text: str) -> tuple[str, ...]:
+    """The prefixes; where they are the section's, and this text has not their characters, its first word instead.
+
+    Raises:
+      InputError: the user's own prefix has a character that the text has not, and that cannot be read as unknown.
+    """
+    if prefixes == TrainingConfig.prefixes and not all(vocabulary.knows(prefix) for prefix in prefixes):
+        first_word = (text.split() or [text])[0]
+        return (first_word[:_LONGEST_FIRST_WORD],)
+    for prefix in prefixes:
+        vocabulary.encode(prefix, f'prefix {prefix!r}')
+    return prefixes
+
+
+def _held_out(valid: scoring.Reading, trainer: Trainer, run_dir: pathlib.Path) -> HeldOut:
+    scorer = scoring.Scorer(trainer.model, jit=trainer.config.jit)
+    return HeldOut(functools.partial(scorer.nats, valid.ids), BestCheckpoint(run_dir, trainer.model))
+
+
+def _nothing_left(trainer: Trainer, last_step: int) -> str | None:
+    """Why there is nothing to train, and the way on, if that is so."""
+    if trainer.step >= last_step:
+        return 'nothing left to train; give a larger --num_epochs to train on'
+    if trainer.early_stopping.is_due:
+        return f'{_stopped_early(trainer)}; give a larger --early_stopping_patience (0: off) to train on'
+    return None
+
+
+def _stopped_early(trainer: Trainer) -> str:
+    stopping = trainer.early_stopping
+    best = (
+        f'the best valid perplexity, {scoring.perplexity(stopping.best):.2f}, is {stopping.since_best} evaluations old'
+    )
+    return f'stopped early: {best}'
+
+
+def _is_multiple(number: int, of: int) -> bool:
+    return of > 0 and number % of == 0
