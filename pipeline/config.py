@@ -47,6 +47,16 @@ def parse_interval(text: str) -> Interval:
     return Interval(0, float(match[1])) if match[2] else Interval(int(match[1]), 0)
 
 
+def parse_steps(text: str) -> tuple[int, int] | None:
+    """`10:20` is from step 10 to step 20; nothing is no profile. Raises `InputError` for anything else."""
+    if not text:
+        return None
+    match = re.fullmatch(r'(\d{1,9}):(\d{1,9})', text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise InputError(f'profile_steps={text!r} must be FIRST:LAST, two numbers of steps that rise, such as 10:20.')
+    return int(match[1]), int(match[2])
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Which text, and which windows of it a minibatch takes."""
@@ -129,6 +139,7 @@ class TrainingConfig:
     seed: int = 0
     jit: bool = True
     checkpoint_every: str = '30s'
+    profile_steps: str = ''
     evaluate_every: int = 1
     early_stopping_patience: int = 0
     sample_every: int = 50
@@ -145,6 +156,7 @@ class TrainingConfig:
         _check_choice('schedule', self.schedule, SCHEDULES)
         self._check_optimizer()
         parse_interval(self.checkpoint_every)
+        parse_steps(self.profile_steps)
         _check_number('clip_norm', self.clip_norm, 0.0)
         _check_number('seed', self.seed, 0)
         _check_number('evaluate_every', self.evaluate_every, 0)
@@ -185,6 +197,7 @@ MAY_CHANGE = frozenset(
         'corpus',
         'num_epochs',
         'checkpoint_every',
+        'profile_steps',
         'evaluate_every',
         'early_stopping_patience',
         'sample_every',

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras.utils import Progbar
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
+from tensorboard.plugins.hparams import api as hparams
 from tensorflow.core.util import event_pb2
 
 from pipeline.scoring import perplexity
@@ -39,15 +40,19 @@ class Monitor:
         last_step: int,
         num_epochs_done: int,
         *,
+        settings: dict | None = None,
         clock: Callable[[], float] = time.monotonic,
         terminal: bool | None = None,
     ):
         """Writes TensorBoard events into `run_dir`, whose curves stand as far as epoch `num_epochs_done`.
 
-        `clock` tells seconds; `terminal` is stdout's kind unless given.
+        `settings` of a new run go into TensorBoard's HParams; `clock` tells seconds; `terminal` is stdout's kind unless
+        given.
         """
         self._writer = tf.summary.create_file_writer(str(run_dir), flush_millis=_FLUSH_MILLIS)
         self._forget_later_than(num_epochs_done)
+        if settings and not first_step:
+            self._write_settings(settings)
         self._has_layout = False
         self._clock = clock
         self._last_line = clock()
@@ -63,6 +68,11 @@ class Monitor:
         )
         # There is no public way to write an event that is not a summary.
         tf.raw_ops.ImportEvent(writer=self._writer._resource, event=restart.SerializeToString())
+
+    def _write_settings(self, settings: dict) -> None:
+        plain = {name: ','.join(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+        with self._writer.as_default(step=0):
+            hparams.hparams(plain)
 
     def flush(self) -> None:
         """Makes sure that all events so far are on disk."""

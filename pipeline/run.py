@@ -14,11 +14,12 @@ from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline import devices, run_directory, scoring
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
-from pipeline.config import Config, DataConfig, TrainingConfig, parse_interval
+from pipeline.config import Config, DataConfig, TrainingConfig, parse_interval, parse_steps
 from pipeline.generate import Generator
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
+from pipeline.profiler import Profiler
 from pipeline.trainer import Progress, Trainer
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
@@ -95,12 +96,13 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     if reason := _nothing_left(trainer, last_step):
         print(reason)
         return 0
-    monitor = Monitor(run_dir, trainer.step, last_step, epochs_done)
+    monitor = Monitor(run_dir, trainer.step, last_step, epochs_done, settings=config.to_dict())
+    profiler = Profiler(run_dir, parse_steps(config.training.profile_steps))
     held_out = _held_out(material.valid, trainer, run_dir) if material.valid else None
     generator = Generator(model, material.vocabulary)
     ids = material.vocabulary.encode(material.training_text)
-    with contextlib.closing(monitor), StopRequest() as stop:
-        train(trainer, ids, generator, monitor, checkpoints, stop, held_out)
+    with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
+        train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
     if stop.signal:
         print(f'{stop.signal.name}: saved. To go on: python -m pipeline.train --run_dir={run_dir}')
     else:
@@ -113,6 +115,7 @@ def train(
     ids: np.ndarray,
     generator: Generator,
     monitor: Monitor,
+    profiler: Profiler,
     checkpoints: Checkpoints,
     stop: StopRequest,
     held_out: HeldOut | None = None,
@@ -121,6 +124,7 @@ def train(
     config = trainer.config
     for progress in trainer.train(ids):
         monitor.after_call(progress)
+        profiler.after_step(progress.step)
         if progress.epoch_ended:
             due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
             evaluated = held_out and _is_multiple(progress.epoch, config.evaluate_every)

@@ -100,6 +100,11 @@ flags.DEFINE_string(
     TrainingConfig.checkpoint_every,
     'How often to save: a number of steps, such as 500, or of seconds, such as 30s.',
 )
+flags.DEFINE_string(
+    'profile_steps',
+    TrainingConfig.profile_steps,
+    'FIRST:LAST, steps to profile for TensorBoard (pip install tensorboard-plugin-profile shows it).',
+)
 flags.DEFINE_integer(
     'evaluate_every', TrainingConfig.evaluate_every, 'Epochs between evaluations on the held-out part; 0: none.'
 )

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.errors import InputError
-from pipeline.config import Config, differences
+from pipeline.config import Config, differences, parse_steps
 
 
 def test_defaults_are_those_of_the_section():
@@ -130,6 +130,17 @@ def test_a_contradiction_is_refused_with_both_its_sides(values, sides):
     with pytest.raises(InputError) as caught:
         Config.from_dict(values)
     assert all(side in str(caught.value) for side in sides)
+
+
+def test_reads_a_range_of_steps():
+    assert parse_steps('10:20') == (10, 20)
+    assert parse_steps('') is None
+
+
+@pytest.mark.parametrize('text', ['10', '20:10', '5:5', 'a:b', '-1:5', '1:2:3'])
+def test_refuses_what_is_no_range(text):
+    with pytest.raises(InputError, match='profile_steps'):
+        parse_steps(text)
 
 
 def test_goes_through_json_and_back():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pipeline.monitor import Monitor
 from pipeline.trainer import Progress
@@ -69,6 +70,20 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
             assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
     (samples,) = events.Tensors('samples')
     assert [text.decode() for text in tf.make_ndarray(samples.tensor_proto)] == ['分开了', '山']
+
+
+def test_tensorboard_has_the_settings_of_a_new_run(tmp_path):
+    Monitor(
+        tmp_path, 0, 8, 0, settings={'hidden_size': 64, 'cell': 'gru', 'prefixes': ('a', 'b')}, terminal=False
+    ).close()
+    Monitor(tmp_path, 4, 8, 0, settings={'hidden_size': 65}, terminal=False).close()  # goes on: not said again
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    content = events.SummaryMetadata('_hparams_/session_start_info').plugin_data.content
+    found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert found['hidden_size'].number_value == 64
+    assert found['cell'].string_value == 'gru'
+    assert found['prefixes'].string_value == 'a,b'
 
 
 def test_epochs_that_come_again_after_a_kill_are_shown_once(tmp_path):

@@ -15,6 +15,7 @@ from pipeline.config import Interval, ModelConfig, TrainingConfig
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
+from pipeline.profiler import Profiler
 from pipeline.scoring import Scorer
 from pipeline.trainer import Trainer
 from tests.conftest import TEXT
@@ -36,7 +37,7 @@ def _train(run_dir, trainer: Trainer, loss) -> None:
     held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model))
     monitor = Monitor(run_dir, 0, 1, 0, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
-        run.train(trainer, IDS, None, monitor, checkpoints, stop, held_out)
+        run.train(trainer, IDS, None, monitor, Profiler(run_dir, None), checkpoints, stop, held_out)
 
 
 def _best(run_dir) -> dict:
