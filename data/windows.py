@@ -27,6 +27,8 @@ class Windows:
     num_steps: int
     sampling: str = 'random'
     seed: int = 0
+    context: int = 0
+    """So many windows before its own come in front of the inputs; consecutive sampling only."""
 
     def __post_init__(self):
         needed = self.batch_size * (self.num_steps + (self.sampling == 'consecutive')) + (self.sampling == 'random')
@@ -75,10 +77,15 @@ class Windows:
         return places
 
     def minibatch(self, ids: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N] int32`."""
-        window = self.offsets(step)[:, tf.newaxis] + tf.range(self.num_steps + 1, dtype=tf.int64)
-        characters = tf.gather(ids, window)
-        return characters[:, :-1], characters[:, 1:]
+        """Inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N] int32`.
+
+        With C windows of context the inputs are `[B, (C+1)·T]`, and the targets belong to the last T of them. Where a
+        row has not so many windows yet, what stands in their place is of no meaning.
+        """
+        first = -self.context * self.num_steps
+        window = self.offsets(step)[:, tf.newaxis] + tf.range(first, self.num_steps + 1, dtype=tf.int64)
+        characters = tf.gather(ids, tf.maximum(window, 0))
+        return characters[:, :-1], characters[:, -self.num_steps :]
 
 
 def minibatches(
@@ -106,8 +113,8 @@ def minibatches(
 def stacked(windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *, stack_size: int) -> tf.data.Dataset:
     """The same minibatches, up to S = `stack_size` of one epoch at a time, for one compiled call each.
 
-    Yields `(inputs [S, B, T] int32, targets [S, B, T] int32, count [] int32)`. The shape is always the same, so that
-    the call is compiled once: after the first `count` minibatches, zeros fill up the stack.
+    Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. The shape is always the same,
+    so that the call is compiled once: after the first `count` minibatches, zeros fill up the stack.
     """
     per_epoch = windows.steps_per_epoch
 
@@ -119,10 +126,10 @@ def stacked(windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *
     def fill_up(inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         count = tf.shape(inputs)[0]
         padding = [[0, stack_size - count], [0, 0], [0, 0]]
-        shape = [stack_size, windows.batch_size, windows.num_steps]
+        shape = [stack_size, windows.batch_size]
         return (
-            tf.ensure_shape(tf.pad(inputs, padding), shape),
-            tf.ensure_shape(tf.pad(targets, padding), shape),
+            tf.ensure_shape(tf.pad(inputs, padding), [*shape, (windows.context + 1) * windows.num_steps]),
+            tf.ensure_shape(tf.pad(targets, padding), [*shape, windows.num_steps]),
             count,
         )
 

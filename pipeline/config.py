@@ -137,6 +137,7 @@ class TrainingConfig:
     warmup_steps: int = 0
     clip_norm: float = 0.01
     seed: int = 0
+    bptt_windows: int = 1
     jit: bool = True
     checkpoint_every: str = '30s'
     profile_steps: str = ''
@@ -159,6 +160,7 @@ class TrainingConfig:
         parse_steps(self.profile_steps)
         _check_number('clip_norm', self.clip_norm, 0.0)
         _check_number('seed', self.seed, 0)
+        _check_number('bptt_windows', self.bptt_windows, 1)
         _check_number('evaluate_every', self.evaluate_every, 0)
         _check_number('early_stopping_patience', self.early_stopping_patience, 0)
         if self.early_stopping_patience and not self.evaluate_every:
@@ -216,7 +218,12 @@ class Config:
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self):
-        """Refuses what needs a held-out part where there is none."""
+        """Refuses what needs another setting that is not there."""
+        if self.training.bptt_windows > 1 and self.data.sampling != 'consecutive':
+            raise InputError(
+                f'bptt_windows={self.training.bptt_windows} needs windows that follow each other, but sampling='
+                f'{self.data.sampling} shuffles them. Set --sampling=consecutive, or leave --bptt_windows at 1.'
+            )
         for name in ('evaluate_every', 'early_stopping_patience'):
             value = getattr(self.training, name)
             if not self.data.valid_fraction and value not in (0, getattr(TrainingConfig, name)):

@@ -57,6 +57,7 @@ def run(config: Config, run_dir: pathlib.Path) -> int:
         config.data.num_steps,
         config.data.sampling,
         config.training.seed,
+        context=config.training.bptt_windows - 1,
     )
     prefixes = usable_prefixes(config.training.prefixes, material.vocabulary, material.training_text)
     config = config.replace({'prefixes': prefixes})

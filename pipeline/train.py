@@ -93,6 +93,11 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer('warmup_steps', TrainingConfig.warmup_steps, 'Minibatches in which the rate rises from 0.')
 flags.DEFINE_float('clip_norm', TrainingConfig.clip_norm, 'Largest L2 norm of all gradients together; 0: no clipping.')
+flags.DEFINE_integer(
+    'bptt_windows',
+    TrainingConfig.bptt_windows,
+    'Consecutive windows that the gradient flows back through; 1 detaches the state before each, as the section does.',
+)
 flags.DEFINE_integer('seed', TrainingConfig.seed, 'Fixes the first weights and the order of the windows.')
 flags.DEFINE_bool('jit', TrainingConfig.jit, 'Compile with XLA: faster, the same numbers up to rounding.')
 flags.DEFINE_string(

@@ -130,10 +130,13 @@ class Trainer(tf.Module):
     def _train_in_graph(
         self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
-        """Makes the first `count` updates of `[S, B, T]`; stops before one whose loss or norm is not finite.
+        """Makes the first `count` updates of `[S, B, ...]`; stops before one whose loss or norm is not finite.
+
+        `state` stands before the first window that the first minibatch reads, which is its own or, with context, one
+        before it.
 
         Returns:
-          losses, norms (before clipping), both `[S] float32`, and the state after the last minibatch.
+          losses, norms (before clipping), both `[S] float32`, and the state for the minibatch after the last.
         """
         carried = self.windows.sampling == 'consecutive'
 
@@ -153,18 +156,33 @@ class Trainer(tf.Module):
     def _gradients(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], State]:
-        """Loss, global norm, clipped gradients and next state of one minibatch `[B, T]`."""
-        # Dropout is a function of the step, as the minibatches are: a run that goes on drops what it would have.
-        dropout_seed = tf.stack([self.config.seed, tf.cast(self.optimizer.iterations, tf.int32)])
+        """Loss, global norm, clipped gradients and next state of one minibatch.
+
+        Inputs `[B, (C+1)·T]`: the gradient of the last window's loss flows back through the C windows of context too,
+        as far as the epoch has them, which are read again from the state before them.
+        """
+        *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        following = None
         with tf.GradientTape() as tape:
-            logits, state = self.model(inputs, state, dropout_seed)
+            for ago, window in zip(range(len(context), 0, -1), context, strict=True):
+                _, after = self.model(window, state, self._dropout_seed(step - ago))
+                exists = step % self.windows.steps_per_epoch >= ago
+                state = tuple(tf.where(exists, new, old) for new, old in zip(after, state, strict=True))
+                if following is None:
+                    following = state
+            logits, last = self.model(own, state, self._dropout_seed(step))
             loss = cross_entropy(logits, targets)
         # The gather's gradient comes as rows not yet summed, whose norm is not the gradient's: make it dense first.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
         norm = tf.linalg.global_norm(gradients)
         if self.config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)
-        return loss, norm, gradients, state
+        return loss, norm, gradients, last if following is None else following
+
+    def _dropout_seed(self, step: tf.Tensor) -> tf.Tensor:
+        """Dropout is a function of the step, as the minibatches are: a run that goes on drops what it would have."""
+        return tf.stack([self.config.seed, step])
 
     def _update(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         self.optimizer.apply(gradients, self.model.trainable_variables)

@@ -55,6 +55,7 @@ def test_defaults_are_those_of_the_section():
         ('checkpoint_every', '0s'),
         ('checkpoint_every', '-5'),
         ('checkpoint_every', '5 minutes'),
+        ('bptt_windows', 0),
         ('valid_fraction', 1.0),
         ('valid_fraction', -0.1),
         ('valid_fraction', float('nan')),
@@ -119,6 +120,7 @@ def test_takes_what_goes_together(together):
     ('values', 'sides'),
     [
         ({'early_stopping_patience': 5}, ['early_stopping_patience=5', 'valid_fraction=0', '--valid_fraction']),
+        ({'bptt_windows': 2}, ['bptt_windows=2', 'sampling=random', '--sampling=consecutive']),
         ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
         (
             {'early_stopping_patience': 5, 'evaluate_every': 0, 'valid_fraction': 0.1},

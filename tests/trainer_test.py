@@ -21,7 +21,7 @@ IDS = Vocabulary.from_text(TEXT).encode(TEXT)
 
 
 def _trainer(sampling: str = 'random', *, model: dict | None = None, num_epochs: int = 1, **config) -> Trainer:
-    windows = Windows(len(TEXT), B, T, sampling, seed=1)
+    windows = Windows(len(TEXT), B, T, sampling, seed=1, context=config.get('bptt_windows', 1) - 1)
     model = CharRNN(ModelConfig(**{'hidden_size': H, 'init_scale': 0.1} | (model or {})), len(set(TEXT)), seed=1)
     return Trainer(model, windows, TrainingConfig(num_epochs=num_epochs, **config))
 
@@ -70,6 +70,46 @@ def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
     np.testing.assert_allclose(trainer.state[0], state[0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('num_windows', [2, 3])
+@pytest.mark.parametrize('cell', ['rnn', 'lstm'])
+def test_gradients_flow_back_through_the_windows_asked_for(num_windows, cell):
+    """Against autodiff over single steps: each loss from the state before its oldest window, by the weights of now."""
+    windows = Windows(len(TEXT), B, T, 'consecutive', context=num_windows - 1)
+    config = ModelConfig(hidden_size=H, init_scale=0.3, cell=cell)
+    trainer = Trainer(CharRNN(config, len(set(TEXT)), seed=1), windows, TrainingConfig(num_epochs=1, learning_rate=5.0))
+    model = CharRNN(config, len(set(TEXT)), seed=1)
+    call = next(iter(stacked(windows, tf.constant(IDS), 0, 5, stack_size=5)))
+    progress = trainer._train_call(*call, start=0.0)
+
+    rows = IDS[: len(IDS) // B * B].reshape(B, -1)
+    oldest_state, losses = model.zero_state(B), []
+    for step in range(5):
+        oldest = max(step - num_windows + 1, 0)
+        with tf.GradientTape() as tape:
+            state, loss = oldest_state, 0.0
+            for t in range(oldest * T, (step + 1) * T):
+                logits, state = model.step(tf.constant(rows[:, t]), state)
+                if t == oldest * T + T - 1:
+                    after_oldest = state
+                if t >= step * T:
+                    loss += tf.reduce_mean(
+                        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=rows[:, t + 1], logits=logits)
+                    )
+            loss /= T
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, model.trainable_variables)]
+        for variable, gradient in zip(
+            model.trainable_variables, tf.clip_by_global_norm(gradients, 0.01)[0], strict=True
+        ):
+            variable.assign_sub(5.0 * gradient)
+        losses.append(float(loss))
+        if step >= num_windows - 1:
+            oldest_state = after_oldest
+
+    assert progress.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    for variable, truth in zip(trainer.model.trainable_variables, model.trainable_variables, strict=True):
+        assert tf.norm(variable - truth) <= 1e-4 * tf.norm(truth), variable.name
+
+
 def test_without_clipping_the_update_is_the_gradient():
     clipped_far_above, unclipped = _trainer(clip_norm=1e6, learning_rate=1.0), _trainer(clip_norm=0, learning_rate=1.0)
     _run(clipped_far_above)
@@ -104,29 +144,31 @@ def test_where_an_epoch_is_cut_into_calls_changes_no_bit(sampling):
 
 
 @pytest.mark.parametrize(
-    ('sampling', 'model'),
+    ('sampling', 'model', 'bptt_windows'),
     [
-        ('random', {}),
-        ('consecutive', {}),
-        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}),
-        ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}),
-        ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}),
+        ('random', {}, 1),
+        ('consecutive', {}, 1),
+        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, 1),
+        ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, 3),
+        ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}, 1),
     ],
 )
-def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(sampling, model, monkeypatch, tmp_path):
+def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(
+    sampling, model, bptt_windows, monkeypatch, tmp_path
+):
     """What a checkpoint holds is all there is: weights, step, state and the sums of the epoch so far."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
-    unbroken = _trainer(sampling, model=model, num_epochs=3)
+    unbroken = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
     expected = _run(unbroken)
 
-    stopped = _trainer(sampling, model=model, num_epochs=3)
+    stopped = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
     seen = []
     for progress in stopped.train(IDS):
         seen.append(progress)
         if not progress.epoch_ended and progress.epoch == 2:
             break
     Checkpoints(tmp_path, stopped, Interval(1, 0)).save(stopped.step)
-    resumed = _trainer(sampling, model=model, num_epochs=3)
+    resumed = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
     assert Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
     seen += _run(resumed)
 
