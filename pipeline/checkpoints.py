@@ -1,11 +1,12 @@
 """Saving and resuming: the trainer's variables in the run directory, and beside them the best weights so far."""
 
+import contextlib
 import json
 import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -69,23 +70,9 @@ class Checkpoints:
           InputError: it cannot be written, as on a full disk; the ones before are as they were.
         """
         if self._saved_step != step:
-            try:
+            with _saving(self._directory, step, self._manager.latest_checkpoint):
                 self._manager.save(checkpoint_number=step)
-            except (OSError, tf.errors.OpError) as error:
-                self._remove_parts(step)
-                raise InputError(
-                    f'cannot save checkpoint {step} in {self._directory}: {str(error).splitlines()[0]}. The last good '
-                    f'one is {self._manager.latest_checkpoint}. Make room there and run the same command to go on.'
-                ) from error
         self._saved_step, self._last_save = step, self._clock()
-
-    def _remove_parts(self, step: int) -> None:
-        """Takes away what a failed save has left, which may be what fills the disk."""
-        for path in self._directory.glob(f'ckpt-{step}[._]*'):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 class BestCheckpoint:
@@ -101,18 +88,39 @@ class BestCheckpoint:
         They are the best from when `best.json` names them, which is after they are whole: if anything fails before, the
         ones before are still there. A run that was killed between this and its next checkpoint comes here again with
         the same weights, and finds them kept.
+
+        Raises:
+          InputError: they cannot be written, as on a full disk.
         """
-        path = self._folder / f'ckpt-{step}'
-        if best_path(self._folder.parent) == str(path):
+        path, before = self._folder / f'ckpt-{step}', best_path(self._folder.parent)
+        if before == str(path):
             return
-        self._checkpoint.write(str(path))
         record = {'checkpoint': path.name, 'step': step, 'epoch': epoch, 'nats_per_character': nats}
         aside = self._folder / 'best.json.part'
-        aside.write_text(json.dumps(record) + '\n', 'utf-8')
-        aside.replace(self._folder / 'best.json')
+        with _saving(self._folder, step, before):
+            self._checkpoint.write(str(path))
+            aside.write_text(json.dumps(record) + '\n', 'utf-8')
+            aside.replace(self._folder / 'best.json')
         for old in self._folder.glob('ckpt-*'):
             if old.stem != path.name:
                 old.unlink()
+
+
+@contextlib.contextmanager
+def _saving(folder: pathlib.Path, step: int, last_good: str | None) -> Iterator[None]:
+    """Says for people what keeps `folder`/ckpt-`step` from being written, and takes away what is there of it."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        for path in folder.glob(f'ckpt-{step}[._]*'):  # it may be what fills the disk
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        raise InputError(
+            f'cannot save checkpoint {step} in {folder}: {str(error).splitlines()[0]}. The last good one is '
+            f'{last_good}. Make room there and run the same command to go on.'
+        ) from error
 
 
 def best_path(run_dir: pathlib.Path) -> str | None:

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.errors import InputError
 from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline import run
@@ -88,14 +90,16 @@ def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
     files = {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()}
 
     def full_disk(self, path):
-        (tmp_path / 'best' / 'ckpt-99.data-00000-of-00001').touch()
+        (tmp_path / 'best' / f'{pathlib.Path(path).name}.data-00000-of-00001').touch()
         raise tf.errors.ResourceExhaustedError(None, None, 'no space left')
 
     monkeypatch.setattr(tf.train.Checkpoint, 'write', full_disk)
-    with pytest.raises(tf.errors.ResourceExhaustedError):
+    with pytest.raises(
+        InputError, match=r'cannot save checkpoint \d+ in .*best: no space left.*last good one is .*ckpt-'
+    ):
         _train(tmp_path, longer := _trainer(num_epochs=2), lambda: 3.0)
     assert longer.early_stopping.best == 4.0
-    assert {name: (tmp_path / 'best' / name).read_bytes() for name in files} == files
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()} == files
 
 
 def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
