@@ -45,13 +45,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(INSTALL) '.$(if $(CUDA),[and-cuda])'
+	$(INSTALL) '.[serve$(CUDA)]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(INSTALL) '.[dev$(CUDA)]'
+	$(INSTALL) '.[serve,dev$(CUDA)]'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
-	$(INSTALL) '.[bench$(CUDA)]'
+	$(INSTALL) '.[serve,bench$(CUDA)]'
 	@touch $@
