@@ -194,7 +194,7 @@ def test_a_server_that_watches_never_sees_half_a_version(model, vocabulary, tmp_
     seen, over = {}, threading.Event()
 
     def watch():
-        while not over.is_set():
+        while not over.wait(0.002):
             for path in tmp_path.glob('[0-9]*'):
                 seen.setdefault(path.name, {file.relative_to(path) for file in path.rglob('*')})
 
