@@ -117,11 +117,6 @@ class ModelConfig:
                 f'forget_bias={self.forget_bias} does not go with cell={self.cell!r}, which has no forget gate: leave '
                 f"forget_bias at 0, or take cell='lstm'."
             )
-        if self.dropout and self.num_layers == 1:
-            raise InputError(
-                f'dropout={self.dropout} does not go with num_layers=1, as it stands between layers: leave dropout at '
-                f'0, or take num_layers=2 or more.'
-            )
 
 
 @dataclasses.dataclass(frozen=True)

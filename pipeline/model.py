@@ -82,15 +82,16 @@ class CharRNN(tf.Module):
     def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
         """Reads T characters a row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the state after them.
 
-        `dropout_seed`, `[2] int32`, decides what is dropped between layers; None: nothing. Only training drops.
+        `dropout_seed`, `[2] int32`, decides what is dropped of each layer's hidden states on their way up, to the next
+        layer or the output (Zaremba et al. 2014; the recurrence keeps all); None: nothing. Only training drops.
         """
         below, last = tf.transpose(ids), ()
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
-            if number and self.config.dropout and dropout_seed is not None:
-                own_seed = tf.random.experimental.stateless_fold_in(dropout_seed, number, alg='philox')
-                below = dropout(below, self.config.dropout, own_seed)
             below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
             last += after
+            if self.config.dropout and dropout_seed is not None:
+                own_seed = tf.random.experimental.stateless_fold_in(dropout_seed, number, alg='philox')
+                below = dropout(below, self.config.dropout, own_seed)
         return tf.tensordot(below, self.w_hq, 1) + self.b_q, last
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:

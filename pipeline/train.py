@@ -74,7 +74,7 @@ flags.DEFINE_integer('num_layers', ModelConfig.num_layers, 'L, recurrent layers,
 flags.DEFINE_float('init_scale', ModelConfig.init_scale, 'Standard deviation of the first weights.')
 flags.DEFINE_float('forget_bias', ModelConfig.forget_bias, 'First bias of the forget gate; lstm only.')
 flags.DEFINE_float(
-    'dropout', ModelConfig.dropout, 'Part of the values between layers that training drops; needs two layers or more.'
+    'dropout', ModelConfig.dropout, 'Part of what each layer hands up, to the next or the output, that training drops.'
 )
 flags.DEFINE_integer('num_epochs', TrainingConfig.num_epochs, 'Passes over the text, all runs in run_dir together.')
 flags.DEFINE_enum('optimizer', TrainingConfig.optimizer, OPTIMIZERS, 'How a gradient becomes an update.')
