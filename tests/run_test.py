@@ -104,10 +104,10 @@ def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ('settings', 'hints'),
-    [({'clip_norm': 0.0}, 1), ({'clip_norm': 0.01}, 0), ({'clip_norm': 0.0, 'learning_rate': 0.1}, 0)],
+    [({'clip_norm': 0.0}, 1), ({'clip_norm': 10.0}, 0), ({'clip_norm': 0.0, 'learning_rate': 0.1}, 0)],
 )
 def test_steps_too_large_without_clipping_are_named_once(tmp_path, capsys, settings, hints):
-    """At the default rate of 100 each of the epochs is worse than guessing."""
+    """At the default rate of 100 each epoch is worse than guessing, clipped to 10 or not."""
     _train(tmp_path, _trainer(num_epochs=3, **settings), None)
     printed = capsys.readouterr().out
     assert printed.count('What to try: --clip_norm=0.01, or a --learning_rate below 100\n') == hints

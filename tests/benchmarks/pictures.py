@@ -19,7 +19,7 @@ FOLDER = plan.ROOT / 'docs' / 'experiments'
 _BLUE, _RED, _GREEN = '#0072b2', '#d55e00', '#009e73'
 _STEPS = ('#86b8e0', '#4a8cc2', '#1f5f99', '#0b2f57')
 _INK, _GRID = '#333333', '#dddddd'
-_PANEL = (3.9, 3.3)  # inches
+_PANEL, _LEGEND = (3.0, 2.9), 1.7  # inches
 _HIGHEST = 2000.0  # perplexity: about V, which no model needs to be above
 
 Logs = dict[str, Log]
@@ -118,7 +118,7 @@ def _bptt(logs: Logs, schedule: str) -> list[Line]:
 def _grid(logs: Logs, num_steps: int) -> list[Line]:
     return [
         _curve(logs[name], f'rate {rate}, hidden {hidden}', color, style)
-        for rate, style in zip(plan.RATES, ('--', '-', ':'), strict=True)
+        for rate, style in zip(plan.RATES, ('--', '-'), strict=False)  # 1000 is beyond the axis
         for hidden, color in zip(plan.HIDDEN_SIZES, _STEPS[::2] + _STEPS[3:], strict=True)
         if (name := plan.grid_name(hidden, rate, num_steps)) in logs
     ]
@@ -150,7 +150,7 @@ def _curve(log: Log, label: str, color: str, style: str) -> Line:
 
 
 def _draw(path: pathlib.Path, panels: list[Panel], x: str, y: str, limits: tuple[float, float] | None) -> None:
-    """One row of panels with a common y axis, on white whatever the page is."""
+    """One row of panels with a common y axis and legend, on white whatever the page is."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -158,14 +158,22 @@ def _draw(path: pathlib.Path, panels: list[Panel], x: str, y: str, limits: tuple
         mpl.rcdefaults()  # not the user's own style: the bytes are to be the same
         mpl.rcParams.update({'font.size': 9, 'text.color': _INK, 'axes.labelcolor': _INK, 'axes.edgecolor': _GRID})
         wide = len(panels) if len(panels) > 1 else 1.6
-        figure = Figure(figsize=(_PANEL[0] * wide, _PANEL[1]), layout='constrained', facecolor='white')
+        figure = Figure(figsize=(_PANEL[0] * wide + _LEGEND, _PANEL[1]), layout='constrained', facecolor='white')
         for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
             _draw_panel(axes, panel, x, limits)
         figure.axes[0].set_ylabel(y)
+        handles = {
+            label: handle
+            for axes in figure.axes
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc='outside right center', frameon=False, fontsize=8)
         figure.savefig(path, dpi=110, metadata={'Software': None})
 
 
 def _draw_panel(axes, panel: Panel, x: str, limits: tuple[float, float] | None) -> None:
+    from matplotlib.ticker import LogFormatter
+
     for line in panel.lines:
         if line.style == 'o':
             axes.plot(line.x, line.y, 'o', color=line.color, markersize=5, label=line.label, zorder=3)
@@ -174,7 +182,8 @@ def _draw_panel(axes, panel: Panel, x: str, limits: tuple[float, float] | None) 
         if line.low:
             axes.fill_between(line.x, line.low, line.high, color=line.color, alpha=0.25, linewidth=0)
     axes.set_yscale('log')
-    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter())
     if limits:
         axes.set_ylim(*limits)
     axes.set_xlabel(x)
@@ -182,4 +191,3 @@ def _draw_panel(axes, panel: Panel, x: str, limits: tuple[float, float] | None) 
     axes.grid(color=_GRID, linewidth=0.6)
     axes.spines[['top', 'right']].set_visible(False)
     axes.tick_params(which='both', length=0, colors=_INK)
-    axes.legend(frameon=False, fontsize=8)
