@@ -16,7 +16,7 @@ from tests.benchmarks.logs import Log
 FOLDER = plan.ROOT / 'docs' / 'experiments'
 
 # Okabe and Ito's, which people who are colour-blind can tell apart; and steps of one hue, for what has an order.
-_BLUE, _RED, _GREEN = '#0072b2', '#d55e00', '#009e73'
+_BLUE, _RED, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
 _STEPS = ('#86b8e0', '#4a8cc2', '#1f5f99', '#0b2f57')
 _INK, _GRID = '#333333', '#dddddd'
 _PANEL, _LEGEND = (3.0, 2.9), 1.7  # inches
@@ -97,7 +97,9 @@ def _relu(logs: Logs, sampling: str) -> list[Line]:
 
 def _clipping(logs: Logs) -> list[Line]:
     lines = []
-    for rate, color, style in zip(plan.CLIPPING_RATES, (_RED, _BLUE, _GREEN), ('-', '--', '-.'), strict=True):
+    for rate, color, style in zip(
+        plan.CLIPPING_RATES, (_RED, _BLUE, _GREEN, _PINK), ('-', '--', '-.', '-'), strict=True
+    ):
         if log := logs.get(f'clipping-off-rate{rate}'):
             x, y = [loss.epoch for loss in log.losses], [loss.nats for loss in log.losses]
             lines.append(Line(f'no clipping, rate {rate}', x, y, color, style))

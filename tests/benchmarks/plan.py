@@ -11,7 +11,7 @@ SECTION = ('--corpus=jaychou', '--max_characters=10000')
 SILENT = ('--sample_every=10', '--sample_length=0', '--prefixes=')
 HIDDEN_SIZES, RATES, NUM_STEPS = (64, 256, 512), (10, 100, 1000), (16, 35, 70)
 SEEDS, CELL_SEEDS = range(5), range(3)
-CLIPPING_RATES = (100, 10, 1)
+CLIPPING_RATES = (100, 10, 1, 0.1)
 BPTT_WINDOWS = (1, 2, 4, 8)
 
 _OF_THE_TEXT = re.compile(r'--(corpus|encoding|newlines|max_characters|valid_fraction|min_count)=')
@@ -75,7 +75,7 @@ def _cell(cell: str, seed: int) -> Run:
     return Run(f'{cell}-seed{seed}', (f'--flagfile={PRESETS / cell}.flags', f'--seed={seed}', *SILENT))
 
 
-def _clipping_off(rate: int) -> Run:
+def _clipping_off(rate: float) -> Run:
     return _section(f'clipping-off-rate{rate}', '--clip_norm=0', f'--learning_rate={rate}', keeps_losses=True)
 
 

@@ -75,13 +75,20 @@ def relu(logs: Logs) -> str:
 def clipping(logs: Logs) -> str:
     rows = []
     for rate, (name, log) in _clipping_off(logs).items():
-        worse = next((loss.epoch for loss in log.losses if loss.nats > math.log(log.vocabulary_size)), None)
         norm = f'{max(loss.norm for loss in log.losses):.3g}'
-        rows.append([_link(name, f'off, {rate}'), *_at(log, EPOCHS), _lowest(log), worse or 'never', norm])
+        rows.append([_link(name, f'off, {rate}'), *_at(log, EPOCHS), _lowest(log), _first_worse(log), norm])
     if rows and (section := logs.get('random-seed0')):
-        rows.insert(0, [_link('random-seed0', '0.01, 100'), *_at(section, EPOCHS), _lowest(section), 'never', ''])
+        rows.insert(
+            0, [_link('random-seed0', '0.01, 100'), *_at(section, EPOCHS), _lowest(section), _first_worse(section), '']
+        )
     header = ['clipping, rate', *EPOCHS, 'lowest', 'first epoch worse than guessing', 'largest gradient norm']
     return _table('clipping', header, rows)
+
+
+def _first_worse(log: Log) -> str:
+    """The first epoch known to be worse than guessing."""
+    nats = {loss.epoch: loss.nats for loss in log.losses} or {e.number: math.log(e.perplexity) for e in log.epochs}
+    return str(next((epoch for epoch, loss in nats.items() if loss > math.log(log.vocabulary_size)), 'never'))
 
 
 def clipping_first(logs: Logs) -> str:
@@ -165,7 +172,7 @@ TABLES: dict[str, Callable[[Logs], str]] = {
 }
 
 
-def _clipping_off(logs: Logs) -> dict[int, tuple[str, Log]]:
+def _clipping_off(logs: Logs) -> dict[float, tuple[str, Log]]:
     """`{rate: (name, log)}`"""
     names = {rate: f'clipping-off-rate{rate}' for rate in plan.CLIPPING_RATES}
     return {rate: (name, logs[name]) for rate, name in names.items() if name in logs}
@@ -177,7 +184,7 @@ def _at(log: Log, epochs: Iterable[int]) -> list[str]:
 
 def _lowest(log: Log) -> str:
     best = min(log.epochs, key=lambda epoch: epoch.perplexity)
-    return f'{_number(best.perplexity)} ({best.number})'
+    return f'{_number(best.perplexity)} ({best.number})' if math.isfinite(best.perplexity) else 'inf'
 
 
 def _spread(runs: Iterable[Log], epoch: int) -> str:
