@@ -72,16 +72,16 @@ def _losses(runs: pathlib.Path) -> list[logs.Loss]:
     ]
 
 
-def _chosen() -> list[plan.Run]:
+def _chosen() -> dict[str, list[plan.Run]]:
     groups = plan.groups()
     unknown = set(_FLAGS.only) - groups.keys()
     if unknown:
         raise InputError(f'only={",".join(sorted(unknown))!r} is no group of the plan: it has {", ".join(groups)}.')
-    return [run for name, runs in groups.items() if not _FLAGS.only or name in _FLAGS.only for run in runs]
+    return {name: runs for name, runs in groups.items() if not _FLAGS.only or name in _FLAGS.only}
 
 
-def _show_plan() -> None:
-    for name, runs in plan.groups().items():
+def _show(groups: dict[str, list[plan.Run]]) -> None:
+    for name, runs in groups.items():
         print(f'{name}:')
         for run in runs:
             print(f'  [{"x" if is_done(run) else " "}] {run.name}: {run.command}')
@@ -96,12 +96,12 @@ def _run_all(runs: list[plan.Run]) -> None:
 
 
 def main() -> None:
-    runs = _chosen()
+    groups = _chosen()
     if _FLAGS.list:
-        _show_plan()
+        _show(groups)
         return
     if not _FLAGS.render_only:
-        _run_all([run for run in runs if _FLAGS.redo or not is_done(run)])
+        _run_all([run for runs in groups.values() for run in runs if _FLAGS.redo or not is_done(run)])
     found = logs.read_all()
     report.update(found)
     pictures.draw_all(found)
