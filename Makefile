@@ -13,7 +13,7 @@ CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train export tensorboard test compatibility lint bench clean
+.PHONY: help train export tensorboard test compatibility lint bench experiments clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ lint: $(VENV)/installed-dev  ## check style
 bench: $(VENV)/installed-bench  ## seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
 	$(RUN) -m tests.benchmarks.training $(ARGS)
 
+experiments: $(VENV)/installed-experiments  ## train what docs/experiments.md has no log of, and write it (ARGS as --list)
+	$(RUN) -m tests.benchmarks.experiments $(ARGS)
+
 clean:  ## remove the environments; runs/ and models/ stay
 	rm -rf $(VENV) $(OTHER_VENV) charrnn.egg-info
 
@@ -65,4 +68,8 @@ $(OTHER_VENV)/installed: $(VENV)/bin/python
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(INSTALL) '.[serve,bench$(CUDA)]'
+	@touch $@
+
+$(VENV)/installed-experiments: $(VENV)/installed
+	$(INSTALL) '.[serve,experiments$(CUDA)]'
 	@touch $@

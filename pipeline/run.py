@@ -123,6 +123,7 @@ def train(
 ) -> None:
     """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
     config = trainer.config
+    hinted = False
     for progress in trainer.train(ids):
         monitor.after_call(progress)
         profiler.after_step(progress.step)
@@ -132,6 +133,9 @@ def train(
             monitor.after_epoch(progress, due, evaluate(trainer, held_out, progress) if evaluated else None)
             if due and config.sample_every and config.prefixes:
                 monitor.samples(progress.epoch, generator.texts(config.prefixes, config.sample_length))
+            if not hinted and (hint := _hint(trainer, progress.loss)):
+                monitor.say(hint)
+                hinted = True
         if checkpoints.is_due(progress.step):
             _save(trainer, monitor, checkpoints)
         if trainer.early_stopping.is_due:
@@ -193,6 +197,17 @@ def _nothing_left(trainer: Trainer, last_step: int) -> str | None:
     if trainer.early_stopping.is_due:
         return f'{_stopped_early(trainer)}; give a larger --early_stopping_patience (0: off) to train on'
     return None
+
+
+def _hint(trainer: Trainer, nats: float) -> str | None:
+    """What to try, where an epoch without clipping was worse than no model at all: `nats` a character above ln V."""
+    size = trainer.model.vocabulary_size
+    if trainer.config.clip_norm or nats <= scoring.uniform_nats(size):
+        return None
+    return (
+        f'this epoch was worse than guessing among all {size:,} characters: without clipping the steps are too large. '
+        f'What to try: --clip_norm=0.01, or a --learning_rate below {trainer.config.learning_rate:g}'
+    )
 
 
 def _stopped_early(trainer: Trainer) -> str:

@@ -1,5 +1,6 @@
 """What is shown of a run: the console as printed, TensorBoard as read back from its files."""
 
+import math
 import re
 
 import pytest
@@ -70,6 +71,21 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
             assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
     (samples,) = events.Tensors('samples')
     assert [text.decode() for text in tf.make_ndarray(samples.tensor_proto)] == ['分开了', '山']
+
+
+@pytest.mark.parametrize('nats', [88.69, 300.0, 5000.0])
+def test_a_loss_whose_exp_is_no_float32_stands_in_every_curve(tmp_path, nats):
+    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
+    monitor.after_call(PROGRESS)
+    monitor.after_epoch(Progress(**{**vars(PROGRESS), 'loss': nats}), line_is_due=True, valid_nats=nats)
+    monitor.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    for kind in ('train', 'valid'):
+        values = [
+            float(tf.make_ndarray(events.Tensors(f'{tag}/{kind}')[0].tensor_proto)) for tag in ('loss', 'perplexity')
+        ]
+        assert values == pytest.approx([nats, math.exp(nats) if nats < 89 else math.inf], rel=1e-4)
 
 
 def test_tensorboard_has_the_settings_of_a_new_run(tmp_path):

@@ -36,7 +36,7 @@ def _trainer(**config) -> Trainer:
 def _train(run_dir, trainer: Trainer, loss) -> None:
     checkpoints = Checkpoints(run_dir, trainer, Interval(0, 30))
     checkpoints.restore()
-    held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model))
+    held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model)) if loss else None
     monitor = Monitor(run_dir, 0, 1, 0, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
         run.train(trainer, IDS, None, monitor, Profiler(run_dir, None), checkpoints, stop, held_out)
@@ -102,6 +102,18 @@ def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
         _train(tmp_path, longer := _trainer(num_epochs=2), lambda: 3.0)
     assert longer.early_stopping.best == 4.0
     assert {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ('settings', 'hints'),
+    [({'clip_norm': 0.0}, 1), ({'clip_norm': 10.0}, 0), ({'clip_norm': 0.0, 'learning_rate': 0.1}, 0)],
+)
+def test_steps_too_large_without_clipping_are_named_once(tmp_path, capsys, settings, hints):
+    """At the default rate of 100 each epoch is worse than guessing, clipped to 10 or not."""
+    _train(tmp_path, _trainer(num_epochs=3, **settings), None)
+    printed = capsys.readouterr().out
+    assert printed.count('What to try: --clip_norm=0.01, or a --learning_rate below 100\n') == hints
+    assert printed.count(f'guessing among all {len(VOCABULARY)} characters') == hints
 
 
 def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
