@@ -14,7 +14,8 @@ DOCUMENT = plan.ROOT / 'docs' / 'experiments.md'
 EPOCHS = (50, 100, 150, 200, 250)
 CELL_EPOCHS = (40, 80, 120, 160)
 SECTION = {'random': (69.88, 9.01, 2.70, 1.53, 1.31), 'consecutive': (60.02, 7.08, 1.99, 1.28, 1.16)}
-PORT = {'gru': 1.44, 'lstm': 4.27}  # at epoch 160: PyTorch's port of the book
+# At epoch 160, PyTorch's port of the book; its text has 1.44 for the GRU, of a formula that it has since corrected.
+PORT = {'gru': 1.815, 'lstm': 4.27}
 
 _BLOCK = re.compile(r'(<!-- table: (\w+) -->\n)(?:(?!<!-- ).*\n)*(<!-- end -->)')
 _FIRST_EPOCHS = (1, 2, 3, 4, 5, 10, 20, 50)
