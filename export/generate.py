@@ -7,12 +7,12 @@ Examples:
 """
 
 import pathlib
-import re
 
 import tensorflow as tf
 from absl import flags
 
 from data.errors import InputError
+from export import assertions
 from export.versions import newest_version
 from pipeline import program
 
@@ -53,14 +53,8 @@ def generate(
             seed=seed + tf.range(rows, dtype=tf.int64),
         )
     except tf.errors.InvalidArgumentError as error:
-        raise InputError(_assertion(str(error))) from error
+        raise InputError(assertions.sentence(str(error))) from error
     return [text.decode() for text in answer['text'].numpy()]
-
-
-def _assertion(message: str) -> str:
-    """What an assertion in the graph says, without TensorFlow's words around it."""
-    found = re.search(r'assertion failed: \[(.*)\]', message)
-    return re.sub(r'\\(.)', r'\1', found[1]) if found else message
 
 
 def main() -> None:
