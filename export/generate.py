@@ -26,7 +26,6 @@ from export.text_request import TextRequest, batches, numbered
 from pipeline import program
 
 _FLAGS = flags.FLAGS
-_LONGEST = 1_000_000  # characters
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
@@ -132,8 +131,8 @@ if __name__ == '__main__':
     )
     flags.DEFINE_list('prefix', None, 'What the texts begin with, separated by commas.')
     flags.DEFINE_string('prefix_file', None, 'A UTF-8 file with a prefix on each line, taken as it is; - is stdin.')
-    flags.DEFINE_integer('num_samples', 1, 'Texts for each prefix.', lower_bound=1, upper_bound=_LONGEST)
-    flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=_LONGEST)
+    flags.DEFINE_integer('num_samples', 1, 'Texts for each prefix.', lower_bound=1, upper_bound=1_000_000)
+    flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=2**31 - 1)
     flags.DEFINE_float('temperature', 0.0, "0: always the most likely character. 1: by the model's probabilities.")
     flags.DEFINE_integer('top_k', 0, 'Draw only among the k most likely characters; 0: off.', upper_bound=2**31 - 1)
     flags.DEFINE_float('top_p', 1.0, 'Draw only among the likely characters that together reach p; 1: off.')
