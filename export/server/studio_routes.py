@@ -1,4 +1,4 @@
-"""The studio: one static page at `/` that generates with the models of this server, and what it needs to know of them."""
+"""The studio: one static page at `/` that generates with this server's models, and what it needs to know of them."""
 
 import pathlib
 from collections.abc import Callable, Iterable

@@ -45,7 +45,7 @@ export const problems = (fields, { vocabulary, unknown_id, limits }) => {
     found.prefix = `This is ${length} characters; the model takes at most ${limits.max_prefix}.`;
   } else if (missing.length) {
     const each = missing.slice(0, 5).map((c) => `${named(c)} (${codePoint(c)})`);
-    found.prefix = `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size} characters this model was trained on.`;
+    found.prefix = `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size.toLocaleString('en')} characters this model was trained on.`;
   }
   if (!integer(fields.length, limits.max_length)) found.length = `Give a whole number from 0 to ${limits.max_length}.`;
   const temperature = Number(fields.temperature);
