@@ -56,7 +56,7 @@ const describe = ({ version, vocabulary, perplexity, config, corpus }) => {
   parts.push(`${vocabulary.size.toLocaleString('en')} characters`);
   if (perplexity?.valid) parts.push(`perplexity ${perplexity.valid.toFixed(2)} on held-out text`);
   else if (perplexity?.train) parts.push(`perplexity ${perplexity.train.toFixed(2)} in training`);
-  return parts.join(' · ');
+  return parts.join('\u00a0· ');
 };
 
 const showModel = () => {
