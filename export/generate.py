@@ -17,7 +17,6 @@ from export.versions import newest_version
 from pipeline import program
 
 _FLAGS = flags.FLAGS
-_LONGEST = 1_000_000  # characters
 
 
 def generate(
@@ -73,7 +72,7 @@ def main() -> None:
 if __name__ == '__main__':
     flags.DEFINE_string('model_dir', 'models/charrnn', 'A folder of versions (the newest is taken), or one version.')
     flags.DEFINE_list('prefix', None, 'What the texts begin with, separated by commas.', required=True)
-    flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=_LONGEST)
+    flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=2**31 - 1)
     flags.DEFINE_float('temperature', 0.0, "0: always the most likely character. 1: by the model's probabilities.")
     flags.DEFINE_integer('top_k', 0, 'Draw only among the k most likely characters; 0: off.', upper_bound=2**31 - 1)
     flags.DEFINE_float('top_p', 1.0, 'Draw only among the likely characters that together reach p; 1: off.')

@@ -1,18 +1,23 @@
-"""Version directories, `<model_dir>/<integer>`, as TensorFlow Serving keeps them."""
+"""Version directories, `<model_dir>/<integer>`, as TensorFlow Serving keeps them.
 
+A server may look at any moment: a version comes and goes by one rename, and never stands there half.
+"""
+
+import errno
 import pathlib
+import re
+import shutil
+import tempfile
 
 from data.errors import InputError
 
-
-def versions(model_dir: pathlib.Path) -> list[int]:
-    """The versions under `model_dir`, in order."""
-    return sorted(int(path.name) for path in model_dir.glob('*') if path.name.isdecimal() and path.is_dir())
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
 
-def next_version(model_dir: pathlib.Path) -> pathlib.Path:
-    """The directory of a version one above the highest there is; 1 at first."""
-    return model_dir / str(max(versions(model_dir), default=0) + 1)
+def versions(model_dir: pathlib.Path) -> dict[int, pathlib.Path]:
+    """The versions under `model_dir` and their directories, in order; `00000123` is version 123."""
+    named = [path for path in sorted(model_dir.glob('*')) if re.fullmatch('[0-9]+', path.name) and path.is_dir()]
+    return dict(sorted((int(path.name), path) for path in named))
 
 
 def newest_version(model_dir: pathlib.Path) -> pathlib.Path:
@@ -24,4 +29,29 @@ def newest_version(model_dir: pathlib.Path) -> pathlib.Path:
         raise InputError(
             f'model_dir {str(model_dir)!r} holds no exported model: make one with python -m export.saved_model.'
         )
-    return model_dir / str(found[-1])
+    return found[max(found)]
+
+
+def add(aside: pathlib.Path, model_dir: pathlib.Path) -> pathlib.Path:
+    """Renames `aside`, which is whole, to a version above the highest under `model_dir`; 1 at first.
+
+    Of two exports at the same moment the slower one gets the number after.
+    """
+    number = max(versions(model_dir), default=0) + 1
+    while True:
+        try:
+            return aside.rename(model_dir / str(number))
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            number += 1
+
+
+def remove_old(model_dir: pathlib.Path, keep: int) -> list[pathlib.Path]:
+    """Removes all but the `keep` highest versions (0: removes none), the lowest first; returns what it removed."""
+    removed = list(versions(model_dir).values())[:-keep] if keep else []
+    for path in removed:
+        aside = pathlib.Path(tempfile.mkdtemp(prefix='removing-', dir=model_dir))
+        path.rename(aside / path.name)
+        shutil.rmtree(aside)
+    return removed

@@ -14,6 +14,7 @@ from data.errors import InputError
 from pipeline.config import Interval
 
 CHECKPOINTS = ('latest', 'best')
+_NATS = {'train': 'train_nats_per_character', 'valid': 'nats_per_character'}
 _KEPT = 2  # the newest, and the one before in case that is damaged
 
 
@@ -82,8 +83,10 @@ class BestCheckpoint:
         self._folder = run_dir / 'best'
         self._checkpoint = tf.train.Checkpoint(root=tf.train.Checkpoint(model=model))
 
-    def save(self, step: int, epoch: int, nats: float) -> None:
+    def save(self, step: int, epoch: int, nats: float, train_nats: float) -> None:
         """Keeps the weights as they stand instead of those before.
+
+        `nats` a character are those of the held-out part, which decide, `train_nats` those of the epoch's training.
 
         They are the best from when `best.json` names them, which is after they are whole: if anything fails before, the
         ones before are still there. A run that was killed between this and its next checkpoint comes here again with
@@ -96,6 +99,7 @@ class BestCheckpoint:
         if before == str(path):
             return
         record = {'checkpoint': path.name, 'step': step, 'epoch': epoch, 'nats_per_character': nats}
+        record['train_nats_per_character'] = train_nats
         aside = self._folder / 'best.json.part'
         with _saving(self._folder, step, before):
             self._checkpoint.write(str(path))
@@ -125,13 +129,46 @@ def _saving(folder: pathlib.Path, step: int, last_good: str | None) -> Iterator[
 
 def best_path(run_dir: pathlib.Path) -> str | None:
     """The path of the run's best checkpoint, if it has kept one. Raises `InputError` if its record is damaged."""
-    record = run_dir / 'best' / 'best.json'
+    record = _best_record(run_dir)
+    return record and str(run_dir / 'best' / record['checkpoint'])
+
+
+def _best_record(run_dir: pathlib.Path) -> dict | None:
+    path = run_dir / 'best' / 'best.json'
     try:
-        return str(record.with_name(json.loads(record.read_text('utf-8'))['checkpoint']))
+        record = json.loads(path.read_text('utf-8'))
+        return record if record['checkpoint'] else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{record} cannot be read: {error!r}. Delete it, and the run has only its latest.') from error
+        raise InputError(f'{path} cannot be read: {error!r}. Delete it, and the run has only its latest.') from error
+
+
+def step_of(path: pathlib.Path) -> int:
+    """Minibatches trained when a checkpoint, `.../ckpt-<step>`, was written."""
+    return int(path.name.rpartition('-')[2])
+
+
+def recorded_nats(run_dir: pathlib.Path, path: pathlib.Path, steps_per_epoch: int) -> dict[str, float | None]:
+    """What a run has recorded of the weights in one of its checkpoints, nats a character.
+
+    Args:
+      run_dir: the run.
+      path: of the checkpoint, one of the latest or the best.
+      steps_per_epoch: minibatches.
+
+    Returns:
+      train: the mean over the checkpoint's epoch as far as it had come, while the weights moved.
+      valid: the held-out part's, which only the best checkpoint knows of itself. None for what is not recorded.
+    """
+    record, step = _best_record(run_dir) or {}, step_of(path)
+    same = record.get('step') == step
+    nats = {name: record.get(key) if same else None for name, key in _NATS.items()}
+    if path.parent.name == 'checkpoints':
+        reader = tf.train.load_checkpoint(str(path))
+        sums = reader.get_tensor('root/epoch_sums/.ATTRIBUTES/VARIABLE_VALUE')
+        nats['train'] = float(sums[0]) / ((step - 1) % steps_per_epoch + 1)
+    return nats
 
 
 def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None) -> str:

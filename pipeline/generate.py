@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from data.vocabulary import Vocabulary
+from pipeline import checks
 from pipeline.cells import State
 from pipeline.model import CharRNN
 from pipeline.samplers import sample
@@ -26,10 +27,12 @@ class Generator(tf.Module):
     random numbers of its own, fixed by its seed.
     """
 
-    def __init__(self, model: CharRNN, vocabulary: Vocabulary):
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: checks.Limits | None = None):
+        """`limits` are for a model that others can call; None: prefixes and lengths may be as long as they like."""
         super().__init__()
         self.model = model
         self.vocabulary = vocabulary
+        self._limits = limits
         self._compiled = tf.function(self.__call__, input_signature=SIGNATURE)
 
     def texts(
@@ -66,9 +69,9 @@ class Generator(tf.Module):
         """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
 
         Args:
-          prefix: string, UTF-8, at least one character. One that the vocabulary has not is read as the unknown
-            character where the vocabulary has that, and refused where it has not.
-          length: int32, how many characters to add, 0 or more.
+          prefix: string, UTF-8, one character or more, at most the limit. One that the vocabulary has not is read as
+            the unknown character where the vocabulary has that, and refused where it has not.
+          length: int32, how many characters to add, 0 or more, at most the limit.
           temperature: float32, 0 or more. 0: greedy.
           top_k: int32, 0 or more. 0: off.
           top_p: float32, above 0 and at most 1. 1: off.
@@ -84,30 +87,50 @@ class Generator(tf.Module):
         Raises:
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
         """
+        ids, prefix_length, length = self.checked(prefix, length, temperature, top_k, top_p, seed)
+        uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(length), 1))
+
+        def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+            known = without(logits, self.vocabulary.unknown_id)
+            return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
+
+        state = self.model.zero_state(tf.shape(prefix)[0])
+        ids, log_likelihood = generate_ids(self.model.step, state, ids, prefix_length, length, choose)
+        added = self.vocabulary.decode_tensor(_columns(ids, prefix_length, tf.reduce_max(length)), length)
+        return tf.strings.join([tf.strings.unicode_transcode(prefix, 'UTF-8', 'UTF-8'), added]), log_likelihood
+
+    def checked(
+        self,
+        prefix: tf.Tensor,
+        length: tf.Tensor,
+        temperature: tf.Tensor,
+        top_k: tf.Tensor,
+        top_p: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """All checks of the arguments of a call, and nothing else of its work.
+
+        Returns:
+          the prefixes' ids `[N, P] int32`, how many of them each row has, and `length`: there once the checks hold.
+
+        Raises:
+          InvalidArgumentError (when run): as a call.
+        """
+        knobs = {'length': length, 'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'seed': seed}
+        with tf.control_dependencies(checks.rows('prefix', prefix, **knobs)):
+            ids, prefix_length = self.vocabulary.encode_tensor(prefix, 'prefix')
+        limits = self._limits
         finite = tf.math.is_finite(temperature)
         with tf.control_dependencies(
-            _check_rows(prefix, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        ):
-            ids, prefix_length = self.vocabulary.encode_tensor(prefix, 'prefix')
-        with tf.control_dependencies(
             [
-                _check('prefix', prefix_length, prefix_length > 0, 'have one or more', 'has {} characters'),
-                _check('length', length, length >= 0, 'be 0 or more'),
-                _check('temperature', temperature, (temperature >= 0) & finite, 'be finite, 0 (greedy) or more'),
-                _check('top_k', top_k, top_k >= 0, 'be 0 (off) or more'),
-                _check('top_p', top_p, (top_p > 0) & (top_p <= 1), 'be above 0 and at most 1 (off)'),
+                checks.within('prefix', prefix_length, 1, limits and limits.max_prefix, counts=True),
+                checks.within('length', length, 0, limits and limits.max_length),
+                checks.each('temperature', temperature, (temperature >= 0) & finite, 'be finite, 0 (greedy) or more'),
+                checks.each('top_k', top_k, top_k >= 0, 'be 0 (off) or more'),
+                checks.each('top_p', top_p, (top_p > 0) & (top_p <= 1), 'be above 0 and at most 1 (off)'),
             ]
         ):
-            uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(length), 1))
-
-            def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-                known = without(logits, self.vocabulary.unknown_id)
-                return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
-
-            state = self.model.zero_state(tf.shape(prefix)[0])
-            ids, log_likelihood = generate_ids(self.model.step, state, ids, prefix_length, length, choose)
-            added = self.vocabulary.decode_tensor(_columns(ids, prefix_length, tf.reduce_max(length)), length)
-            return tf.strings.join([tf.strings.unicode_transcode(prefix, 'UTF-8', 'UTF-8'), added]), log_likelihood
+            return tf.identity(ids), tf.identity(prefix_length), tf.identity(length)
 
 
 def without(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
@@ -177,25 +200,3 @@ def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         seed,
         fn_output_signature=tf.TensorSpec([None], tf.float32),
     )
-
-
-def _check_rows(prefix: tf.Tensor, **others: tf.Tensor) -> list[tf.Operation]:
-    """Asserts that there is a row, and that each of the others has as many rows as the prefix."""
-    rows = tf.shape(prefix)[0]
-    checks = [tf.debugging.Assert(rows > 0, ['prefix has no row; give one or more'])]
-    for name, value in others.items():
-        own = tf.shape(value)[0]
-        message = tf.strings.format(f'{name} has {{}} rows and prefix {{}}; give one value a prefix', (own, rows))
-        checks.append(tf.debugging.Assert(own == rows, [message]))
-    return checks
-
-
-def _check(name: str, values: tf.Tensor, valid: tf.Tensor, rule: str, found: str = 'is {}') -> tf.Operation:
-    """Asserts that each row of `valid` holds; the message names the first that does not, its value and the rule."""
-
-    def message() -> tf.Tensor:
-        row = tf.argmin(tf.cast(valid, tf.int32))
-        return tf.strings.format(f'{name}[{{}}] {found}; it must {rule}', (row, values[row]))
-
-    all_valid = tf.reduce_all(valid)
-    return tf.debugging.Assert(all_valid, [tf.cond(all_valid, lambda: '', message)])

@@ -155,7 +155,7 @@ def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
     """
     nats = held_out.loss()
     if trainer.early_stopping.improves(nats):
-        held_out.best.save(progress.step, progress.epoch, nats)
+        held_out.best.save(progress.step, progress.epoch, nats, progress.loss)
     trainer.early_stopping.note(nats)
     return nats
 

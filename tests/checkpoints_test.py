@@ -125,7 +125,7 @@ def test_the_best_is_taken_unless_the_latest_is_asked_for(tmp_path):
         root.model.weight.assign(tf.fill([3], value))
         checkpoints.save(step)
         if step < 3:
-            best.save(step, step, nats=1 / step)
+            best.save(step, step, nats=1 / step, train_nats=0.5)
     loaded = {}
     for which in (None, 'best', 'latest'):
         model = _Root().model
@@ -149,7 +149,7 @@ def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):
     """As a run does that was killed before its next checkpoint: a kill while it is replaced could tear it."""
     root = _Root()
     best = BestCheckpoint(tmp_path, root.model)
-    best.save(1, 1, nats=2.0)
+    best.save(1, 1, nats=2.0, train_nats=1.0)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()}
-    BestCheckpoint(tmp_path, root.model).save(1, 1, nats=2.0)
+    BestCheckpoint(tmp_path, root.model).save(1, 1, nats=2.0, train_nats=1.0)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()} == before

@@ -166,7 +166,7 @@ def test_a_prefix_that_is_no_utf8_is_read_as_unknown(unknowing):
 @pytest.mark.parametrize(
     ('broken', 'message'),
     [
-        ({'prefix': ['分', '']}, r'prefix\[1\] has 0 characters; it must have one or more'),
+        ({'prefix': ['分', '']}, r'prefix\[1\] has 0 characters; it must have 1 or more'),
         ({'prefix': ['分', '囧']}, r'prefix\[1\] contains .*囧.* \(U\+56E7\), which is not among the 24 characters'),
         ({'length': [3, -1]}, r'length\[1\] is -1; it must be 0 or more'),
         ({'temperature': [-0.5, 1]}, r'temperature\[0\] is -0.5; it must be finite, 0 \(greedy\) or more'),
@@ -176,7 +176,7 @@ def test_a_prefix_that_is_no_utf8_is_read_as_unknown(unknowing):
         ({'top_p': [0, 1]}, r'top_p\[0\] is 0; it must be above 0 and at most 1 \(off\)'),
         ({'top_p': [1, 1.5]}, r'top_p\[1\] is 1.5'),
         ({'top_p': [1, float('nan')]}, r'top_p\[1\] is nan'),
-        ({'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give one value a prefix'),
+        ({'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give both as many'),
         ({'prefix': []}, r'prefix has no row; give one or more'),
     ],
 )
