@@ -88,7 +88,7 @@ class Servable:
         return response
 
     def _signature(self, name: str) -> meta_graph_pb2.SignatureDef:
-        if name not in self.signatures:
+        if name not in self._loaded.signatures:  # the graph's initialiser has a SignatureDef too
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self.signatures[name]
 
