@@ -41,6 +41,15 @@ class ServingError(Exception):
         return HTTP_STATUS[self.code]
 
 
+class BodyTooLargeError(ServingError):
+    """A request whose body is larger than this server reads; TensorFlow Serving has no such limit over REST."""
+
+    http_status = 413
+
+    def __init__(self, message: str):
+        super().__init__(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
 def invalid(message: str) -> ServingError:
     """What a request gets that cannot be answered as it is."""
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
