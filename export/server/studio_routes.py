@@ -56,7 +56,7 @@ def described(manager: Manager, name: str) -> list[dict]:
 
 
 def _description(servable: Servable, newest: bool) -> dict:
-    path = f'v1/models/{urllib.parse.quote(servable.name)}'
+    path = f'v1/models/{urllib.parse.quote(servable.name, safe="")}'
     return {
         'label': servable.name if newest else f'{servable.name} version {servable.version}',
         'path': path if newest else f'{path}/versions/{servable.version}',
