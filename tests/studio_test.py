@@ -256,7 +256,8 @@ def test_the_address_holds_the_settings(studio):
 
 
 def test_fits_a_phone(studio):
-    page = studio(width=360, prefix='分' * 80, length=200, temperature=1)
+    """With a long word too, which has no place to break."""
+    page = studio(width=360, model='awkward', prefix='abc' * 40, length=200, temperature=1)
     _generate(page)
     page.check('#numbers')
     page.click('#copy-curl')
