@@ -40,11 +40,11 @@ class Server:
         self.manager.poll()
         for model in models:
             _check_available(self.manager, model)
-        self._predictor = Predictor(self.manager, options.max_concurrent_requests)
+        self.predictor = Predictor(self.manager, options.max_concurrent_requests)
         metrics = Metrics(self.manager.names)
-        self._rest = _RestServer(self._predictor, metrics, options)
+        self._rest = _RestServer(self.predictor, metrics, options)
         self._grpc = GrpcServer(
-            self._predictor,
+            self.predictor,
             metrics,
             options.host,
             options.port,
@@ -80,7 +80,7 @@ class Server:
         self._rest.begin_stop()
         self._grpc.stop(self._options.drain)
         self._rest.wait(self._options.drain)
-        self._predictor.close()
+        self.predictor.close()
 
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
