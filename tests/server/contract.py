@@ -5,6 +5,7 @@
 
 import base64
 import dataclasses
+import json
 import math
 from typing import Any
 
@@ -176,3 +177,8 @@ _METADATA = [
 ]
 
 CASES: list[Case] = [*_ANSWERS, *_REFUSALS, *_OTHERS, *_METADATA]
+
+
+def encoded(body: Any) -> bytes:
+    """As it is sent."""
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
