@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -32,7 +33,8 @@ class Server:
                 f'--server=http://localhost:8501.'
             )
         self._root = found['root']
-        self._model = f'{self._root}/{found["model"] or _DEFAULT_MODEL}'
+        path = urllib.parse.quote(found['model'] or _DEFAULT_MODEL, safe='/%')
+        self._model = f'{self._root}/{path}'
 
     def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
         """The texts for some requests, asked for in one call of the signature `generate`."""

@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -100,12 +101,27 @@ def _print_stream(server: Server, request: TextRequest) -> bool:
     return True
 
 
-def _print_all(model, requests: Sequence[TextRequest], as_json: bool) -> None:
+def _print_all(model, requests: Sequence[TextRequest]) -> None:
+    printed = 0
     for batch in batches(requests):
-        for request, generated in zip(batch, model.generate(batch), strict=True):
+        try:
+            texts = model.generate(batch)
+        except InputError as error:
+            raise InputError(_by_prefix(str(error), printed)) from error
+        for request, generated in zip(batch, texts, strict=True):
             fields = dataclasses.asdict(request) | generated._asdict()
-            print(json.dumps(fields, ensure_ascii=False) if as_json else generated.text)
+            print(json.dumps(fields, ensure_ascii=False) if _FLAGS.json else generated.text)
         sys.stdout.flush()
+        printed += len(batch)
+
+
+def _by_prefix(message: str, first_row: int) -> str:
+    """The model's message, which names a row of a batch, with that prefix's place among all prefixes, from 0."""
+
+    def place(row: re.Match) -> str:
+        return f'{row[1]}[{(first_row + int(row[2])) // _FLAGS.num_samples}]'
+
+    return re.sub(r'\b(prefix|length|temperature|top_k|top_p|seed)\[(\d+)\]', place, message, count=1)
 
 
 def main() -> int:
@@ -114,7 +130,7 @@ def main() -> int:
     try:
         streams = _FLAGS.server and len(requests) == 1 and not _FLAGS.json and sys.stdout.isatty()
         if not (streams and _print_stream(model, requests[0])):
-            _print_all(model, requests, _FLAGS.json)
+            _print_all(model, requests)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return _BROKEN_PIPE

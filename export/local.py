@@ -35,4 +35,5 @@ class LocalModel:
         except tf.errors.InvalidArgumentError as error:
             raise InputError(assertions.sentence(error.message)) from error
         pairs = zip(answer['text'].numpy(), answer['log_likelihood'].numpy(), strict=True)
-        return [GeneratedText(text.decode(), float(log_likelihood)) for text, log_likelihood in pairs]
+        # By way of str: the digits that a float32 has, not those that a float64 of the same value shows.
+        return [GeneratedText(text.decode(), float(str(log_likelihood))) for text, log_likelihood in pairs]

@@ -61,9 +61,11 @@ def _announce(server, host: str) -> None:
     """The addresses, and a request to try."""
     name = server.manager.names[0]
     shown = f'[{host}]' if ':' in host else host
-    url = f'http://{shown}:{server.rest_port}/v1/models/{name}'
+    root = f'http://{shown}:{server.rest_port}'
+    url = f'{root}/v1/models/{name}'
     for model in server.manager.names:
         print(f'{model}: version {", ".join(map(str, server.manager.available(model)))}')
+    print(f'Studio, in a browser: {root}/')
     print(f'REST at {url}, gRPC at {shown}:{server.grpc_port}. Try:')
     print(f"  curl -d '{server.example(name)}' {url}:predict", flush=True)
 

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from export.server import errors, json_format, rest_paths, rest_streams
+from export.server import errors, json_format, rest_paths, rest_streams, studio_routes
 from export.server.errors import BodyTooLargeError, ServingError
 from export.server.metrics import CONTENT_TYPE, Metrics
 from export.server.predictor import Predictor
@@ -50,8 +50,9 @@ class RestApi:
         self.draining = False
 
     def application(self) -> Starlette:
-        """With the metrics beside it."""
-        return Starlette(routes=[Route(METRICS_PATH, self._exposition), Mount('/', app=self)])
+        """With the metrics and the studio beside it."""
+        metrics, studio = Route(METRICS_PATH, self._exposition), studio_routes.routes(self._predictor.manager)
+        return Starlette(routes=[metrics, *studio, Mount('/', app=self)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

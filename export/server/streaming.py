@@ -117,7 +117,7 @@ def _valid(name: str, value: object) -> str | int | float:
         valid = type(value) is int and dtype.min <= value <= dtype.max
         rule = f'an integer from {dtype.min} to {dtype.max}'
     else:
-        valid = type(value) is float or (type(value) is int and abs(value) <= dtype.max)
+        valid = type(value) is float or (type(value) is int and abs(value) <= float(dtype.max))
         rule = 'a number'
     if not valid:
         raise errors.invalid(f'{name} is {_shown(value)}; it must be {rule}')
