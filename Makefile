@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# TensorFlow Serving's newest release is of this TensorFlow, one behind ours.
+OTHER_TENSORFLOW := 2.20
+OTHER_VENV ?= $(VENV)-$(OTHER_TENSORFLOW)
 ARGS ?=
 RUN := $(VENV)/bin/python
 # CUDA's libraries (3 GB) only where an NVIDIA driver is present.
@@ -10,10 +13,10 @@ CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train export serve tensorboard test lint bench clean
+.PHONY: help train export serve tensorboard test compatibility lint bench clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo '  ARGS="--flag=value ..." passes flags on, as in: make train ARGS="--corpus=my.txt --num_epochs=100"'
 
 train: $(VENV)/installed  ## train (ARGS are flags of pipeline.train), then export what was trained
@@ -32,6 +35,9 @@ tensorboard: $(VENV)/installed  ## watch all runs in a browser
 test: $(VENV)/installed-dev  ## run all tests
 	$(RUN) -m pytest $(ARGS)
 
+compatibility: $(VENV)/installed-dev $(OTHER_VENV)/installed  ## ask the TensorFlow of TensorFlow Serving's newest release
+	$(RUN) -m tests.compatibility --other=$(OTHER_VENV)/bin/python
+
 lint: $(VENV)/installed-dev  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -39,8 +45,8 @@ lint: $(VENV)/installed-dev  ## check style
 bench: $(VENV)/installed-bench  ## seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
 	$(RUN) -m tests.benchmarks.training $(ARGS)
 
-clean:  ## remove the environment; runs/ and models/ stay
-	rm -rf $(VENV) charrnn.egg-info
+clean:  ## remove the environments; runs/ and models/ stay
+	rm -rf $(VENV) $(OTHER_VENV) charrnn.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
@@ -53,6 +59,11 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) '.[serve,dev$(CUDA)]'
+	@touch $@
+
+$(OTHER_VENV)/installed: $(VENV)/bin/python
+	$(PYTHON) -m venv $(OTHER_VENV)
+	$(OTHER_VENV)/bin/python -m pip install --disable-pip-version-check 'tensorflow==$(OTHER_TENSORFLOW).*'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

@@ -37,10 +37,6 @@ class Cell:
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
     """`w_hh [H, G·H]` -> the weights that a step multiplies with; taken apart once, before the loops."""
 
-    def step(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> State:
-        """The state after one step, `projected` being `X_t W_xh + b_h`, `[B, G·H]`."""
-        return self.forward(projected, state, self.split(w_hh))[0]
-
     def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> tuple[tf.Tensor, State]:
         """T steps over `projected`, `[T, B, G·H]`: the outputs `[T, B, H]`, and the state after the last."""
 

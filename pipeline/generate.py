@@ -95,7 +95,7 @@ class Generator(tf.Module):
             return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
 
         state = self.model.zero_state(tf.shape(prefix)[0])
-        ids, log_likelihood = generate_ids(self.model.step, state, ids, prefix_length, length, choose)
+        ids, log_likelihood = generate_ids(self.model.stepper(), state, ids, prefix_length, length, choose)
         added = self.vocabulary.decode_tensor(_columns(ids, prefix_length, tf.reduce_max(length)), length)
         return tf.strings.join([tf.strings.unicode_transcode(prefix, 'UTF-8', 'UTF-8'), added]), log_likelihood
 

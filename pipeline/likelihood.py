@@ -40,7 +40,7 @@ class TextLikelihood(tf.Module):
         """
         ids, text_length = self.checked(text)
         _, log_likelihood = generate_ids(
-            self._model.step,
+            self._model.stepper(),
             self._model.zero_state(tf.shape(ids)[0]),
             ids[:, :1],
             tf.ones_like(text_length),

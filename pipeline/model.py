@@ -6,6 +6,7 @@ Shapes, everywhere in the project:
 """
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -94,12 +95,21 @@ class CharRNN(tf.Module):
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Reads one character a row: `[B] int32` -> logits `[B, V]` and the state after it."""
-        below, last = ids, ()
-        for layer, before in zip(self.layers, self._by_layer(state), strict=True):
-            after = self._cell.step(_projected(below, layer), before, layer.w_hh)
-            below = after[0]
-            last += after
-        return below @ self.w_hq + self.b_q, last
+        return self.stepper()(ids, state)
+
+    def stepper(self) -> Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]:
+        """`step` for a loop: made before it, it takes the weights apart once and not at every character."""
+        apart = [self._cell.split(layer.w_hh) for layer in self.layers]
+
+        def step(ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+            below, last = ids, ()
+            for layer, w_hh, before in zip(self.layers, apart, self._by_layer(state), strict=True):
+                after, _ = self._cell.forward(_projected(below, layer), before, w_hh)
+                below = after[0]
+                last += after
+            return below @ self.w_hq + self.b_q, last
+
+        return step
 
     def _by_layer(self, state: State) -> list[State]:
         parts = self._cell.num_parts

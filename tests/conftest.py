@@ -4,15 +4,18 @@ import os
 import pathlib
 
 import pytest
+import tensorflow as tf
 
 import data  # noqa: F401 - before TensorFlow: keeps its start-up notices off the screen
 from data.vocabulary import Vocabulary
+from export.saved_model import export
 from pipeline.config import ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你在河这边 我在河那边 ' * 12
+DEFAULT_LENGTH = 30
 
 
 @pytest.fixture(scope='session')
@@ -29,6 +32,29 @@ def model(vocabulary) -> CharRNN:
 @pytest.fixture(scope='session')
 def generator(model, vocabulary) -> Generator:
     return Generator(model, vocabulary)
+
+
+@pytest.fixture(scope='session')
+def models(model, vocabulary) -> dict[str, CharRNN]:
+    """One of each cell, by its name; the lstm in two layers."""
+    configs = [
+        ModelConfig(cell='gru', hidden_size=16, init_scale=0.5),
+        ModelConfig(cell='lstm', num_layers=2, hidden_size=16, init_scale=0.5),
+    ]
+    return {'rnn': model} | {config.cell: CharRNN(config, len(vocabulary), seed=3) for config in configs}
+
+
+@pytest.fixture(scope='session')
+def version_dirs(models, vocabulary, tmp_path_factory) -> dict[str, pathlib.Path]:
+    """Each of `models` as it is exported, by the cell; `serving_default` adds DEFAULT_LENGTH characters."""
+    folder = tmp_path_factory.mktemp('models')
+    return {name: export(model, vocabulary, folder / name, DEFAULT_LENGTH) for name, model in models.items()}
+
+
+@pytest.fixture(scope='session')
+def loaded_models(version_dirs) -> dict:
+    """Each of `version_dirs` as Python loads it, by the cell."""
+    return {name: tf.saved_model.load(str(version_dir)) for name, version_dir in version_dirs.items()}
 
 
 @pytest.fixture(scope='session')

@@ -52,7 +52,7 @@ def batched(
         found = function(**dict(zip(inputs, rows, strict=True)))
         return [found[name] for name in outputs]
 
-    computation = tf.function(flat, input_signature=specs).get_concrete_function()
+    computation = tf.function(flat, input_signature=specs, autograph=False).get_concrete_function()
 
     def enqueue(*rows: tf.Tensor) -> Sequence[tf.Tensor]:
         return tf.raw_ops.BatchFunction(
@@ -65,5 +65,5 @@ def batched(
             **dataclasses.asdict(options),
         )
 
-    waiting = tf.function(enqueue, input_signature=specs).get_concrete_function()
+    waiting = tf.function(enqueue, input_signature=specs, autograph=False).get_concrete_function()
     return lambda **rows: dict(zip(outputs, waiting(*(rows[name] for name in inputs)), strict=True))

@@ -32,7 +32,7 @@ def parse(method: str, path: str) -> Target:
     found = _FORMS[method].fullmatch(path) if method in _FORMS else None
     if found is None:
         raise errors.invalid(f'Malformed request: {method} {path}')
-    version = found['version'] and int(found['version'][:20])
+    version = found['version'] and int(found['version'].lstrip('0')[:20] or '0')
     if version is not None and version > _LARGEST_VERSION:
         raise errors.invalid(f'Failed to convert version: {found["version"]} to numeric.')
     name = urllib.parse.unquote(found['model'] or '')

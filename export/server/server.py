@@ -1,8 +1,10 @@
 """The server: models, both protocols, and their beginning and end."""
 
 import asyncio
+import ctypes
 import pathlib
 import socket
+import struct
 import sys
 import threading
 import traceback
@@ -22,6 +24,7 @@ from export.server.rest import RestApi, RestLimits
 from export.server.servable import Servable
 
 _LINGER = 0.3  # seconds: what a client has sent before the port closed is read
+_SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # Linux's numbers, which Python's socket module lacks
 
 
 class Server:
@@ -40,11 +43,11 @@ class Server:
         self.manager.poll()
         for model in models:
             _check_available(self.manager, model)
-        self._predictor = Predictor(self.manager, options.max_concurrent_requests)
+        self.predictor = Predictor(self.manager, options.max_concurrent_requests)
         metrics = Metrics(self.manager.names)
-        self._rest = _RestServer(self._predictor, metrics, options)
+        self._rest = _RestServer(self.predictor, metrics, options)
         self._grpc = GrpcServer(
-            self._predictor,
+            self.predictor,
             metrics,
             options.host,
             options.port,
@@ -80,7 +83,7 @@ class Server:
         self._rest.begin_stop()
         self._grpc.stop(self._options.drain)
         self._rest.wait(self._options.drain)
-        self._predictor.close()
+        self.predictor.close()
 
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
@@ -137,12 +140,17 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._api.draining = True
-        for server in self.servers:
-            server.close()
         for listening in sockets or []:
-            listening.close()
+            _refuse_connections(listening)
         await asyncio.sleep(_LINGER)
         await super().shutdown(sockets)
+
+
+def _refuse_connections(listening: socket.socket) -> None:
+    """New ones only: those that the kernel has already taken would be cut off if the port were closed at once."""
+    nothing_passes = ctypes.create_string_buffer(struct.pack('HBBI', _BPF_RETURN, 0, 0, 0))
+    program = struct.pack('HP', 1, ctypes.addressof(nothing_passes))
+    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def _listen(host: str, port: int) -> socket.socket:
