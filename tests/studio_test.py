@@ -171,15 +171,17 @@ def test_copy_as_curl_gives_the_same_text_in_a_shell(studio, name, prefix):
 def test_stop_ends_the_stream_here_and_at_the_server(studio):
     """There it gives its place back: with as many as the server has, the last would be refused."""
     page = studio(prefix='分', length=LONG, temperature=1)
-    for stop in [lambda: page.click('#stop'), lambda: page.keyboard.press('Escape')] * PLACES:
+    for n, stop in enumerate([lambda: page.click('#stop'), lambda: page.keyboard.press('Escape')] * PLACES):
+        page.fill('#prefix', '分' * (n + 1))
         page.click('#generate')
+        sync_api.expect(page.locator('.given')).to_have_text('分' * (n + 1))  # the text before has gone
         sync_api.expect(page.locator('[data-index="9"]')).to_be_attached()
         stop()
         sync_api.expect(page.locator('#status')).to_have_text(re.compile(r'Stopped after \d+ characters'))
         assert 10 <= int(page.inner_text('#status').split()[2]) == page.locator('[data-index]').count() < LONG
         sync_api.expect(page.locator('#stop')).to_be_disabled()
     page.fill('#length', '3')
-    assert len(_generate(page)) == 4
+    assert len(_generate(page)) == 2 * PLACES + 3
 
 
 def test_works_with_the_keyboard_alone(studio, folders):
@@ -238,6 +240,28 @@ def test_what_the_server_refuses_stands_beside_the_field_that_it_names(studio, u
     message = "prefix contains '囧' (U+56E7), which is not among the 24 characters this model was trained on"
     sync_api.expect(page.locator('#prefix-error')).to_have_text(message)
     sync_api.expect(page.locator('#status')).to_have_text('The model refuses this prefix.')
+
+
+def test_a_version_that_has_taken_over_since_is_named(studio, url):
+    page = studio(model='awkward', prefix='a')
+    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
+        listed = json.load(response)
+    page.route('**/studio/model.json', lambda route: route.fulfill(json=listed))
+    for model in listed['models']:
+        model['version'] = 2
+    _generate(page)
+    assert 'version 2' in page.inner_text('#about')
+    assert page.input_value('#model') == 'awkward'
+
+
+def test_a_server_without_a_model_that_can_stream_says_so(browser, url):
+    page = browser.new_page()
+    page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': []}))
+    page.goto(url)
+    sync_api.expect(page.locator('#status')).to_contain_text('No model that can stream is served. Export one')
+    sync_api.expect(page.locator('#generate')).to_be_disabled()
+    page.keyboard.press('Control+Enter')
+    page.close()
 
 
 def test_the_address_holds_the_settings(studio):

@@ -2,10 +2,13 @@
 
 import * as logic from './logic.js';
 
+const NO_MODEL =
+  'No model that can stream is served. Export one (python -m export.saved_model), then load this page again.';
 const FIELDS = ['prefix', ...logic.KNOBS];
 const $ = (id) => document.getElementById(id);
 const form = Object.fromEntries(FIELDS.map((name) => [name, $(name)]));
 
+let listed = ''; // what studio/model.json said last
 let models = []; // as studio/model.json has them, each with its vocabulary as a Set
 let running = null; // the AbortController of the stream
 let added = []; // {text, log_probability} of the characters on the page, the prefix not among them
@@ -69,12 +72,18 @@ const showModel = () => {
   for (const element of [$('text'), form.prefix]) element.lang = logic.language(characters);
 };
 
-const loadModels = async () => {
-  const response = await fetch('studio/model.json');
-  if (!response.ok) throw new Error(`the list of models answered HTTP ${response.status}`);
-  models = (await response.json()).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
-  $('model').replaceChildren(...models.map((one) => new Option(one.label)));
+/** Learns what the server serves now. A new version may have taken over since the page was opened. */
+const loadModels = async (signal) => {
+  const response = await fetch('studio/model.json', { signal });
+  if (!response.ok) throw new Error(`The list of models answered HTTP ${response.status}.`);
+  const text = await response.text();
+  if (text === listed) return;
+  listed = text;
+  const label = model()?.label;
+  models = JSON.parse(text).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
+  $('model').replaceChildren(...models.map((one) => new Option(one.label, one.label, false, one.label === label)));
   $('model').disabled = models.length < 2;
+  if (models.length) showModel();
 };
 
 // ---- The address
@@ -200,21 +209,25 @@ const stream = async (inputs, controller) => {
 
 const stop = () => running?.abort();
 
-const generate = async () => {
-  if (!model()) return;
-  stop();
+const checkAndStream = async (controller) => {
+  await loadModels(controller.signal);
+  if (!models.length) throw new Error(NO_MODEL);
   const wrong = check(true);
   if (wrong) {
     form[wrong].focus();
-    say('Nothing was generated: a field needs another value.', true);
-    return;
+    return say('Nothing was generated: a field needs another value.', true);
   }
   writeAddress();
+  await stream(logic.request(fields()), controller);
+};
+
+const generate = async () => {
+  stop();
   const controller = new AbortController();
   setRunning(controller);
   say('Generating…');
   try {
-    await stream(logic.request(fields()), controller);
+    await checkAndStream(controller);
   } catch (error) {
     if (controller !== running) return;
     if (controller.signal.aborted) say(`Stopped after ${added.length} characters.`);
@@ -322,9 +335,7 @@ const start = async () => {
   } catch (error) {
     return say(`The server does not answer (${error.message}). Load this page again when it does.`, true);
   }
-  if (!models.length) {
-    return say('No model that can stream is being served. Export one (python -m export.saved_model), then load this page again.', true);
-  }
+  if (!models.length) return say(NO_MODEL, true);
   readAddress();
   showModel();
   onInput();
