@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from data.errors import InputError
-from export.server import example, warmup
+from export.server import example, streaming, warmup
 from export.server.grpc_services import GrpcServer
 from export.server.manager import Manager
 from export.server.metrics import Metrics
@@ -84,6 +84,7 @@ class Server:
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
         warmup.warm_up(servable)
+        streaming.warm_up(servable)
         return servable
 
     def _watch(self) -> None:
