@@ -15,6 +15,7 @@ from export.saved_model import export
 from pipeline.checks import Limits
 from pipeline.config import ModelConfig
 from pipeline.model import CharRNN
+from tests.conftest import ROOT
 from tests.served import serve
 
 _CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason='needs Chromium on the
 AWKWARD = '\n "$&\'\\`!<>{}%#abcשםلا\u0301\u2028🎵吧'
 LONG = 100_000
 PLACES = 3
+_FILES = sorted(path.name for path in (ROOT / 'export/server/studio').iterdir())
 
 
 @pytest.fixture(scope='module')
@@ -326,7 +328,7 @@ def test_all_text_is_readable_on_its_ground(studio, color_scheme):
     assert (max(map(int, re.findall(r'\d+', ground))) < 64) == (color_scheme == 'dark')
 
 
-@pytest.mark.parametrize('name', ['', 'studio/studio.css', 'studio/studio.js', 'studio/logic.js', 'studio/model.json'])
+@pytest.mark.parametrize('name', ['', *(f'studio/{name}' for name in (*_FILES, 'model.json'))])
 def test_the_page_may_load_nothing_from_elsewhere(url, name):
     with urllib.request.urlopen(f'{url}/{name}') as response:
         assert "default-src 'self'" in response.headers['Content-Security-Policy']

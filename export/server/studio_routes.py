@@ -19,6 +19,7 @@ _TYPES = {
     'index.html': 'text/html',
     'studio.css': 'text/css',
     'studio.js': 'text/javascript',
+    'text.js': 'text/javascript',
     'logic.js': 'text/javascript',
     'icon.svg': 'image/svg+xml',
 }

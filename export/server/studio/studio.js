@@ -1,6 +1,7 @@
-// The page: its fields, one stream at a time, and the text with what the model thought of each character.
+// The page: its fields, what it asks the server, and one stream at a time.
 
 import * as logic from './logic.js';
+import * as text from './text.js';
 
 const NO_MODEL =
   'No model that can stream is served. Export one (python -m export.saved_model), then load this page again.';
@@ -11,8 +12,6 @@ const form = Object.fromEntries(FIELDS.map((name) => [name, $(name)]));
 let listed = ''; // what studio/model.json said last
 let models = []; // as studio/model.json has them, each with its vocabulary as a Set
 let running = null; // the AbortController of the stream
-let added = []; // {text, log_probability} of the characters on the page, the prefix not among them
-let prefix = '';
 
 const model = () => models[$('model').selectedIndex];
 const fields = () => Object.fromEntries(FIELDS.map((name) => [name, form[name].value]));
@@ -41,8 +40,8 @@ const check = (asked) => {
   return FIELDS.find((name) => found[name]);
 };
 
-const fail = (text) => {
-  const { field, message } = logic.placed(text);
+const fail = (reason) => {
+  const { field, message } = logic.placed(reason);
   if (field) {
     showProblem(field, message);
     form[field].focus();
@@ -76,11 +75,11 @@ const showModel = () => {
 const loadModels = async (signal) => {
   const response = await fetch('studio/model.json', { signal });
   if (!response.ok) throw new Error(`The list of models answered HTTP ${response.status}.`);
-  const text = await response.text();
-  if (text === listed) return;
-  listed = text;
+  const answer = await response.text();
+  if (answer === listed) return;
+  listed = answer;
   const label = model()?.label;
-  models = JSON.parse(text).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
+  models = JSON.parse(answer).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
   $('model').replaceChildren(...models.map((one) => new Option(one.label, one.label, false, one.label === label)));
   $('model').disabled = models.length < 2;
   if (models.length) showModel();
@@ -99,59 +98,6 @@ const readAddress = () => {
 const writeAddress = () => {
   const state = new URLSearchParams({ ...(models.length > 1 && { model: model().label }), ...fields() });
   history.replaceState(null, '', `#${state}`);
-};
-
-// ---- The text
-
-const piece = ({ text, log_probability }, index) => {
-  const probability = Math.exp(log_probability);
-  const span = document.createElement('span');
-  span.textContent = text;
-  span.className = `level-${logic.level(probability)}${text === '\n' ? ' line-break' : ''}`;
-  span.dataset.probability = logic.percent(probability);
-  span.dataset.index = index;
-  return span;
-};
-
-const showFigures = (seconds) => {
-  const nats = added.reduce((sum, { log_probability }) => sum - log_probability, 0);
-  $('count').textContent = added.length.toLocaleString('en');
-  $('speed').textContent = added.length ? Math.round(added.length / seconds).toLocaleString('en') : '–';
-  $('perplexity').textContent = added.length ? Math.exp(nats / added.length).toFixed(2) : '–';
-};
-
-const startText = (given) => {
-  prefix = given;
-  added = [];
-  const span = document.createElement('span');
-  span.className = 'given';
-  span.textContent = given;
-  $('text').replaceChildren(span);
-  $('detail').textContent = '';
-};
-
-const append = (some) => {
-  $('text').append(...some.map((one, n) => piece(one, added.length + n)));
-  added.push(...some);
-};
-
-/** Says what the model thought of one character, and marks it. */
-const inspect = (index) => {
-  $('text').querySelector('.current')?.classList.remove('current');
-  if (!added[index]) return;
-  const { text, log_probability } = added[index];
-  $('text').querySelector(`[data-index="${index}"]`).classList.add('current');
-  const probability = Number(Math.exp(log_probability).toPrecision(3));
-  $('detail').textContent =
-    `${logic.named(text)} ${logic.codePoint(text)}: probability ${probability}, ${(-log_probability).toFixed(2)} nats; character ${index + 1} of ${added.length}`;
-};
-
-const move = (event) => {
-  const forward = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
-  if (!forward || !added.length) return;
-  event.preventDefault();
-  const current = Number($('text').querySelector('.current')?.dataset.index ?? (forward > 0 ? -1 : added.length));
-  inspect(Math.max(0, Math.min(added.length - 1, current + forward)));
 };
 
 // ---- A run
@@ -180,11 +126,11 @@ const readStream = async (body, onCharacters) => {
 };
 
 const errorOf = async (response) => {
-  const text = await response.text();
+  const answer = await response.text();
   try {
-    return JSON.parse(text).error;
+    return JSON.parse(answer).error;
   } catch {
-    return `The server answered HTTP ${response.status}. ${text.slice(0, 200)}`;
+    return `The server answered HTTP ${response.status}. ${answer.slice(0, 200)}`;
   }
 };
 
@@ -197,14 +143,14 @@ const stream = async (inputs, controller) => {
     signal: controller.signal,
   });
   if (!response.ok) return fail(await errorOf(response));
-  startText(inputs.prefix);
+  text.start(inputs.prefix);
   $('copy-text').disabled = false;
   await readStream(response.body, (some) => {
     if (controller !== running) return;
-    append(some);
-    showFigures((performance.now() - start) / 1000);
+    text.append(some);
+    text.showFigures((performance.now() - start) / 1000);
   });
-  say(`Done: ${added.length} characters.`);
+  say(`Done: ${text.count()} characters.`);
 };
 
 const stop = () => running?.abort();
@@ -230,7 +176,7 @@ const generate = async () => {
     await checkAndStream(controller);
   } catch (error) {
     if (controller !== running) return;
-    if (controller.signal.aborted) say(`Stopped after ${added.length} characters.`);
+    if (controller.signal.aborted) say(`Stopped after ${text.count()} characters.`);
     else fail(error instanceof TypeError ? 'The server does not answer. Is it running?' : error.message);
   } finally {
     if (controller === running) setRunning(null);
@@ -240,9 +186,9 @@ const generate = async () => {
 // ---- Copying
 
 /** Copies a text, or says how to: a page that is neither https nor localhost has no clipboard. */
-const copy = async (text, what) => {
+const copy = async (copied, what) => {
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(copied);
     say(`${what} copied.`);
     return true;
   } catch {
@@ -260,7 +206,7 @@ const copyCurl = async () => {
 };
 
 const copyText = async () => {
-  if (await copy(prefix + added.map(({ text }) => text).join(''), 'The text is')) return;
+  if (await copy(text.whole(), 'The text is')) return;
   getSelection().selectAllChildren($('text'));
   say('The text is selected: copy it with your browser.');
 };
@@ -286,6 +232,7 @@ const onKey = (event) => {
 };
 
 const listen = () => {
+  text.listen();
   $('form').addEventListener('submit', (event) => {
     event.preventDefault();
     generate();
@@ -304,11 +251,8 @@ const listen = () => {
     onInput();
     writeAddress();
   });
-  $('numbers').addEventListener('change', () => $('text').classList.toggle('numbers', $('numbers').checked));
   $('copy-curl').addEventListener('click', copyCurl);
   $('copy-text').addEventListener('click', copyText);
-  $('text').addEventListener('keydown', move);
-  $('text').addEventListener('pointerover', ({ target }) => target.dataset.index && inspect(Number(target.dataset.index)));
   addEventListener('hashchange', () => {
     readAddress();
     showModel();
