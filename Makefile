@@ -13,7 +13,7 @@ CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train export tensorboard test compatibility lint bench experiments clean
+.PHONY: help train export serve tensorboard test compatibility lint bench experiments clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ train: $(VENV)/installed  ## train (ARGS are flags of pipeline.train), then expo
 
 export: $(VENV)/installed  ## write the newest run as a SavedModel (ARGS are flags of export.saved_model)
 	$(RUN) -m export.saved_model $(ARGS)
+
+serve: $(VENV)/installed  ## serve models/charrnn over REST and gRPC (ARGS are flags of export.serve)
+	$(RUN) -m export.serve $(ARGS)
 
 tensorboard: $(VENV)/installed  ## watch all runs in a browser
 	$(VENV)/bin/tensorboard --logdir=runs $(ARGS)

@@ -1,15 +1,38 @@
 """Text -> ids -> windows. Imports nothing else of the project.
 
-Every program imports this package first, so TensorFlow is first imported here, without its start-up notices. Set
-TF_CPP_MIN_LOG_LEVEL (0 shows everything) to see them.
+Every program imports this package first: whatever imports TensorFlow after it does so without the start-up notices, and
+what needs no TensorFlow does not wait for it. Set TF_CPP_MIN_LOG_LEVEL (0 shows everything) to see the notices.
 """
 
+import importlib.abc
+import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 
 
-def _import_tensorflow_quietly() -> None:
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow as ever, but has it executed with its notices held back."""
+
+    def find_spec(self, name, path=None, target=None):
+        """What the import system asks of each of its finders; None: let the others find it."""
+        if name != 'tensorflow' or 'TF_CPP_MIN_LOG_LEVEL' in os.environ:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec('tensorflow')
+        if spec is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _quietly(lambda: _start(execute, module))
+        return spec
+
+
+def _start(execute: Callable, tensorflow) -> None:
+    execute(tensorflow)
+    tensorflow.config.list_physical_devices()  # says what it thinks of the GPU, or that there is none
+
+
+def _quietly(action: Callable[[], None]) -> None:
     """The notices come from C++, some before TF_CPP_MIN_LOG_LEVEL is heeded: hold back the file descriptor itself."""
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
     sys.stderr.flush()
@@ -17,9 +40,7 @@ def _import_tensorflow_quietly() -> None:
     with tempfile.TemporaryFile() as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # says what it thinks of the GPU, or that there is none
+            action()
         except BaseException:
             held_back.seek(0)
             os.write(shown, held_back.read())
@@ -30,5 +51,4 @@ def _import_tensorflow_quietly() -> None:
             del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a child process holds back its own
 
 
-if 'TF_CPP_MIN_LOG_LEVEL' not in os.environ:
-    _import_tensorflow_quietly()
+sys.meta_path.insert(0, _QuietTensorFlow())

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = {'data': set(), 'pipeline': {'data'}, 'export': {'data', 'pipeline'}}
-MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).glob('*.py'))]
+MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob('*.py'))]
 
 
 def _imports(path) -> set[str]:
@@ -20,18 +20,18 @@ def _imports(path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: f'{path.parent.name}/{path.name}')
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_layer_imports_only_the_layers_before_it(path):
-    layer = path.parent.name
+    layer = path.relative_to(ROOT).parts[0]
     others = {name.split('.')[0] for name in _imports(path)} & (LAYERS.keys() | {'tests'})
     assert others <= LAYERS[layer] | {layer}
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: f'{path.parent.name}/{path.name}')
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_programs_have_flags(path):
     assert ('absl.flags' in _imports(path)) == ("__name__ == '__main__'" in path.read_text('utf-8'))
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: f'{path.parent.name}/{path.name}')
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text('utf-8')))

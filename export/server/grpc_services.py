@@ -1,0 +1,165 @@
+"""TensorFlow Serving's gRPC services, the standard health service, and reflection."""
+
+import concurrent.futures
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from data.errors import InputError
+from export.server.errors import ServingError
+from export.server.metrics import Metrics
+from export.server.predictor import Predictor
+
+_LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving: it travels in a header
+_SPARE_THREADS = 16  # for health, states and metadata while all the others predict
+_SERVED = (
+    prediction_service_pb2.DESCRIPTOR.services_by_name['PredictionService'].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name['ModelService'].full_name,
+)
+
+Answer = TypeVar('Answer', bound=Message)
+
+
+class _Calls:
+    """What all calls have in common: errors become codes, requests are counted."""
+
+    def __init__(self, predictor: Predictor, metrics: Metrics):
+        self._predictor = predictor
+        self._metrics = metrics
+
+    def answer(
+        self, request: Message, context: grpc.ServicerContext, method: str, work: Callable[[], Answer]
+    ) -> Answer:
+        """What `work` returns; where it raises, the call ends with the error's code."""
+        began, code, message = time.monotonic(), grpc.StatusCode.OK, ''
+        try:
+            return work()
+        except ServingError as error:
+            code, message = error.code, error.message
+        except Exception as error:  # the client gets an answer in any case, and the log the trace
+            traceback.print_exc(file=sys.stderr)
+            code, message = grpc.StatusCode.INTERNAL, f'internal error: {type(error).__name__}'
+        finally:
+            self._metrics.record(request.model_spec.name, method, 'GRPC', code, time.monotonic() - began)
+        context.abort(code, _shortened(message))
+
+    def predict(self, request: Message, context: grpc.ServicerContext) -> Message:
+        """On a thread of the predictor's, as long as the client waits."""
+        future = self._predictor.submit(lambda: self._predictor.predict(request))
+        try:
+            return future.result(context.time_remaining())
+        except concurrent.futures.TimeoutError:
+            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, 'the deadline of the call has passed') from None
+
+
+class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, calls: _Calls, predictor: Predictor):
+        self._calls = calls
+        self._predictor = predictor
+
+    def Predict(self, request, context):  # noqa: N802 - the method's name in the protocol
+        return self._calls.answer(request, context, 'Predict', lambda: self._calls.predict(request, context))
+
+    def GetModelMetadata(self, request, context):  # noqa: N802
+        return self._calls.answer(request, context, 'GetModelMetadata', lambda: self._predictor.metadata(request))
+
+    def Classify(self, request, context):  # noqa: N802
+        _refuse(context, 'Classify', 'Predict')
+
+    def Regress(self, request, context):  # noqa: N802
+        _refuse(context, 'Regress', 'Predict')
+
+    def MultiInference(self, request, context):  # noqa: N802
+        _refuse(context, 'MultiInference', 'Predict')
+
+
+class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, calls: _Calls, predictor: Predictor):
+        self._calls = calls
+        self._predictor = predictor
+
+    def GetModelStatus(self, request, context):  # noqa: N802
+        return self._calls.answer(request, context, 'GetModelStatus', lambda: self._predictor.status(request))
+
+    def HandleReloadConfigRequest(self, request, context):  # noqa: N802
+        _refuse(context, 'HandleReloadConfigRequest', '--model_config_file and start again')
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f'{message[:_LONGEST_MESSAGE]}...TRUNCATED'
+
+
+def _refuse(context: grpc.ServicerContext, method: str, instead: str) -> None:
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, f'{method} is not offered here: use {instead}.')
+
+
+class GrpcServer:
+    """Listens from when it is made, answers from when it is started."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        metrics: Metrics,
+        host: str,
+        port: int,
+        *,
+        max_concurrent_requests: int,
+        max_body_bytes: int,
+    ):
+        """Port 0: the system chooses. Raises `InputError` where the address is taken."""
+        threads = max_concurrent_requests + _SPARE_THREADS
+        self._server = grpc.server(
+            concurrent.futures.ThreadPoolExecutor(threads, 'grpc'),
+            maximum_concurrent_rpcs=2 * threads,
+            options=[
+                ('grpc.so_reuseport', 0),  # a second server on the port is a mistake, and has to fail
+                ('grpc.max_receive_message_length', max_body_bytes),
+                ('grpc.max_send_message_length', -1),
+            ],
+        )
+        self._health = health.HealthServicer()
+        calls = _Calls(predictor, metrics)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            _PredictionService(calls, predictor), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(calls, predictor), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self.port = _bind(self._server, host, port)
+
+    def start(self) -> None:
+        self._server.start()
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self, grace: float) -> None:
+        """Takes no more calls, and waits up to `grace` seconds for those in progress."""
+        self._server.stop(grace).wait()
+
+    def not_serving(self) -> None:
+        """Tells who asks for its health to go elsewhere."""
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    def _set_health(self, state: int) -> None:
+        for service in ('', *_SERVED):
+            self._health.set(service, state)
+
+
+def _bind(server: grpc.Server, host: str, port: int) -> int:
+    address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise InputError(f'port={port} cannot be listened on at {host}: choose another, or 0 for any.') from error

@@ -1,0 +1,109 @@
+"""The server: models, both protocols, and their beginning and end."""
+
+import pathlib
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+
+from data.errors import InputError
+from export.server import example, streaming, warmup
+from export.server.grpc_services import GrpcServer
+from export.server.manager import Manager
+from export.server.metrics import Metrics
+from export.server.model_config import ModelConfig
+from export.server.options import Options
+from export.server.predictor import Predictor, specification
+from export.server.rest_server import RestServer
+from export.server.servable import Servable
+
+
+class Server:
+    """Serves from `start` to `stop`; both ports are known from when it is made."""
+
+    def __init__(self, models: Sequence[ModelConfig], options: Options, report: Callable[[str], None]):
+        """Loads the models; `report` gets lines for people. Raises `InputError` where there is nothing to serve."""
+        self._options = options
+        self.manager = Manager(
+            models,
+            self._load,
+            max_num_load_retries=options.max_num_load_retries,
+            load_retry_interval=options.load_retry_interval,
+            report=report,
+        )
+        self.manager.poll()
+        for model in models:
+            _check_available(self.manager, model)
+        self.predictor = Predictor(self.manager, options.max_concurrent_requests)
+        metrics = Metrics(self.manager.names)
+        self._rest = RestServer(self.predictor, metrics, options)
+        self._grpc = GrpcServer(
+            self.predictor,
+            metrics,
+            options.host,
+            options.port,
+            max_concurrent_requests=options.max_concurrent_requests,
+            max_body_bytes=options.max_body_bytes,
+        )
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name='watcher', daemon=True)
+
+    @property
+    def rest_port(self) -> int:
+        return self._rest.port
+
+    @property
+    def grpc_port(self) -> int:
+        return self._grpc.port
+
+    def example(self, name: str) -> str:
+        """The body of a request to the model that works."""
+        with self.manager.lease(specification(name)) as servable:
+            return example.body(servable)
+
+    def start(self) -> None:
+        """Answers from now on, and watches for new versions."""
+        self._rest.start()
+        self._grpc.start()
+        self._watcher.start()
+
+    def stop(self) -> int:
+        """Takes no more requests, and lets those it has taken end, for as long as the options say.
+
+        Returns:
+          how many have not: they still run, for nobody.
+        """
+        self._stopping.set()
+        self._grpc.not_serving()
+        self._rest.begin_stop()
+        self._grpc.stop(self._options.drain)
+        self._rest.wait()
+        self.predictor.close()
+        return self.predictor.in_progress
+
+    def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
+        servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
+        warmup.warm_up(servable)
+        streaming.warm_up(servable)
+        return servable
+
+    def _watch(self) -> None:
+        while self._options.poll_wait and not self._stopping.wait(self._options.poll_wait):
+            try:
+                self.manager.poll()
+            except OSError:  # a disk that does not answer now may do so later
+                traceback.print_exc(file=sys.stderr)
+
+
+def _check_available(manager: Manager, model: ModelConfig) -> None:
+    available = manager.available(model.name)
+    if not available:
+        problem = manager.problem(model.name)
+        what = f'no version that can be served: {problem}' if problem else 'no exported model'
+        raise InputError(
+            f'{str(model.base_path)!r} holds {what}. Make one with python -m export.saved_model --model_dir='
+            f'{model.base_path}.'
+        )
+    missing = {label: version for label, version in model.labels.items() if version not in available}
+    if missing:
+        raise InputError(f'version_labels of model {model.name}: {missing} are not among its versions {available}.')
