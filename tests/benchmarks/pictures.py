@@ -21,6 +21,7 @@ _STEPS = ('#86b8e0', '#4a8cc2', '#1f5f99', '#0b2f57')
 _INK, _GRID = '#333333', '#dddddd'
 _PANEL, _LEGEND = (3.0, 2.9), 1.7  # inches
 _HIGHEST = 2000.0  # perplexity: about V, which no model needs to be above
+_HELD_OUT_EPOCHS = 40
 
 Logs = dict[str, Log]
 
@@ -72,7 +73,7 @@ def _pictures(logs: Logs) -> dict[str, tuple[list[Panel], str, str, tuple[float,
         'clipping': ([Panel('', _clipping(logs))], 'epoch', 'loss, nats a character', None),
         'bptt': ([Panel(f'{schedule} rate', _bptt(logs, schedule)) for schedule in ('constant', 'cosine')], *common),
         'grid': ([Panel(f'T = {t}', _grid(logs, t)) for t in plan.NUM_STEPS], *common),
-        'heldout': ([Panel('', _held_out(logs))], 'seconds of training', 'held-out perplexity', None),
+        'heldout': ([Panel('', _held_out(logs))], 'epoch', 'held-out perplexity', None),
     }
 
 
@@ -127,13 +128,14 @@ def _grid(logs: Logs, num_steps: int) -> list[Line]:
 
 
 def _held_out(logs: Logs) -> list[Line]:
-    named = (('best.flags', 'heldout-best', _BLUE, '-'), ('plain RNN', 'heldout-rnn', _RED, '--'))
+    """Of each run the first epochs, in which its lowest lies."""
+    styles = zip(('heldout-best-seed0', 'heldout-rnn-alike', 'heldout-rnn'), (_BLUE, _RED, _RED), '-:-', strict=True)
     lines = []
-    for label, name, color, style in named:
-        if log := logs.get(name):
-            points = zip(report.seconds_so_far(log), log.epochs, strict=True)
-            x, y = zip(*((seconds, epoch.valid) for seconds, epoch in points if epoch.valid), strict=True)
-            lines.append(Line(label, x, y, color, style))
+    for name, color, style in styles:
+        if name in logs:
+            first = logs[name].epochs[:_HELD_OUT_EPOCHS]
+            x, y = [epoch.number for epoch in first], [epoch.valid for epoch in first]
+            lines.append(Line(report.HELD_OUT[name], x, y, color, style))
     return lines
 
 

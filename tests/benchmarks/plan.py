@@ -95,17 +95,15 @@ def _grid(hidden_size: int, rate: int, num_steps: int) -> Run:
 
 
 def _held_out(root: pathlib.Path) -> list[Run]:
-    """The best preset, where there is one, and the section's model on the same text with the same part held out.
+    """The best preset, the same with the section's cell, and the section's model and training on the same text.
 
-    Their logs have every epoch, so that they can be compared after the same time.
+    Their logs have every epoch, so that they can be compared by their seconds.
     """
     preset = PRESETS / 'best.flags'
-    if not (root / preset).exists():
-        return []
-    lines = (root / preset).read_text('utf-8').splitlines()
-    of_the_text = tuple(line.strip() for line in lines if _OF_THE_TEXT.match(line.strip()))
+    of_the_text = [line for line in (root / preset).read_text('utf-8').splitlines() if _OF_THE_TEXT.match(line)]
     silent = ('--sample_every=1', *SILENT[1:])
     return [
-        Run('heldout-best', (f'--flagfile={preset}', *silent)),
+        *(Run(f'heldout-best-seed{seed}', (f'--flagfile={preset}', f'--seed={seed}', *silent)) for seed in CELL_SEEDS),
+        Run('heldout-rnn-alike', (f'--flagfile={preset}', '--cell=rnn', *silent)),
         Run('heldout-rnn', (*of_the_text, *silent)),
     ]
