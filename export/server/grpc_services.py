@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
@@ -98,6 +98,24 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         _refuse(context, 'HandleReloadConfigRequest', '--model_config_file and start again')
 
 
+class _Malformed(grpc.ServerInterceptor):
+    """Bytes that are no message are the client's error; gRPC's library would say INTERNAL, and print a traceback."""
+
+    def intercept_service(self, continuation, details):
+        handler = continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        def answer(content: bytes, context: grpc.ServicerContext) -> Message:
+            try:
+                request = handler.request_deserializer(content)
+            except DecodeError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, _shortened(f'the request cannot be read: {error}'))
+            return handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
+
+
 def _shortened(message: str) -> str:
     return message if len(message) <= _LONGEST_MESSAGE else f'{message[:_LONGEST_MESSAGE]}...TRUNCATED'
 
@@ -123,6 +141,7 @@ class GrpcServer:
         threads = max_concurrent_requests + _SPARE_THREADS
         self._server = grpc.server(
             concurrent.futures.ThreadPoolExecutor(threads, 'grpc'),
+            interceptors=[_Malformed()],
             maximum_concurrent_rpcs=2 * threads,
             options=[
                 ('grpc.so_reuseport', 0),  # a second server on the port is a mistake, and has to fail

@@ -110,8 +110,9 @@ def test_malformed_string_contents(content, stubs):
 
 def test_bytes_that_are_no_message(stubs):
     call = stubs.channel.unary_unary('/tensorflow.serving.PredictionService/Predict')
-    with pytest.raises(grpc.RpcError):
+    with pytest.raises(grpc.RpcError) as error:
         call(b'\xff' * 100, timeout=PATIENCE)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert stubs.predict(predict_request('half_plus_two', x=np.float32([1])))['y'] == [2.5]
 
 
