@@ -23,6 +23,7 @@ from export.server.predictor import Predictor, specification
 from export.server.rest import RestApi, RestLimits
 from export.server.servable import Servable
 
+_KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection (60), so that they close it first
 _LINGER = 0.3  # seconds: what a client has sent before the port closed is read
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # Linux's numbers, which Python's socket module lacks
 
@@ -113,6 +114,7 @@ class _RestServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=options.drain,
         )
         self._server = _Uvicorn(config, self._api)
