@@ -10,6 +10,7 @@ A new version under a model's folder takes over by itself. SIGTERM and Ctrl-C le
 Flags that TensorFlow Serving has too have its names.
 """
 
+import os
 import pathlib
 import sys
 import time
@@ -87,7 +88,11 @@ def main() -> None:
         while not stop.signal:
             time.sleep(_LOOK_FOR_SIGNAL)
         print('stopping: what was asked is answered first', file=sys.stderr, flush=True)
-        server.stop()
+        cut_off = server.stop()
+    if cut_off:
+        print(f'{cut_off} requests had not ended after {_FLAGS.drain_seconds:g} s and were cut off', file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)  # their threads would keep the process until they end
 
 
 if __name__ == '__main__':

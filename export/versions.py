@@ -48,10 +48,17 @@ def add(aside: pathlib.Path, model_dir: pathlib.Path) -> pathlib.Path:
 
 
 def remove_old(model_dir: pathlib.Path, keep: int) -> list[pathlib.Path]:
-    """Removes all but the `keep` highest versions (0: removes none), the lowest first; returns what it removed."""
+    """Removes all but the `keep` highest versions (0: removes none), the lowest first; returns what it removed.
+
+    Raises:
+      InputError: one cannot be removed.
+    """
     removed = list(versions(model_dir).values())[:-keep] if keep else []
     for path in removed:
-        aside = pathlib.Path(tempfile.mkdtemp(prefix='removing-', dir=model_dir))
-        path.rename(aside / path.name)
-        shutil.rmtree(aside)
+        try:
+            aside = pathlib.Path(tempfile.mkdtemp(prefix='removing-', dir=model_dir))
+            path.rename(aside / path.name)
+            shutil.rmtree(aside)
+        except OSError as error:
+            raise InputError(f'{path} cannot be removed: {error}. Remove it by hand.') from error
     return removed

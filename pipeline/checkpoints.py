@@ -166,7 +166,7 @@ def recorded_nats(run_dir: pathlib.Path, path: pathlib.Path, steps_per_epoch: in
     nats = {name: record.get(key) if same else None for name, key in _NATS.items()}
     if path.parent.name == 'checkpoints':
         reader = tf.train.load_checkpoint(str(path))
-        sums = reader.get_tensor('root/epoch_sums/.ATTRIBUTES/VARIABLE_VALUE')
+        sums = reader.get_tensor('epoch_sums/.ATTRIBUTES/VARIABLE_VALUE')
         nats['train'] = float(sums[0]) / ((step - 1) % steps_per_epoch + 1)
     return nats
 

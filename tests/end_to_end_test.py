@@ -1,5 +1,6 @@
 """The programs as a user runs them: train, interrupt, go on, export, generate, and mistakes on the way."""
 
+import hashlib
 import json
 import re
 import signal
@@ -49,6 +50,10 @@ def _weights(run_dir) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
+def _description(version_dir) -> dict:
+    return json.loads((version_dir / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
+
+
 def test_training_prints_the_sections_lines_and_nothing_of_tensorflow(trained):
     lines = trained.stdout.splitlines()
     of_text = f'{len(TEXT)} characters, {len(set(TEXT))} distinct'
@@ -69,6 +74,34 @@ def test_export_takes_the_newest_run_and_generate_the_newest_version(trained, pl
     generated = place('export.generate', '--prefix=分开,不分开', '--length=10')
     assert generated.stdout.splitlines() == last_samples
     assert generated.stderr == ''
+
+
+def test_an_exported_model_says_where_it_comes_from_and_old_versions_go(trained, place):
+    """Corpus, settings, checkpoint and the perplexity that the run printed last; nothing was held out."""
+    flags = ['--model_dir=models/described', '--max_length=12', '--max_prefix=7', '--keep_versions=1']
+    (place.folder / 'tensorflow_serving.py').write_text('raise ImportError')  # as if it were not installed
+    try:
+        first = place('export.saved_model', *flags)
+    finally:
+        (place.folder / 'tensorflow_serving.py').unlink()
+    assert first.stderr.startswith('no warm-up requests in it: install tensorflow-serving-api')
+    found = _description(place.folder / 'models' / 'described' / '1')
+    (run_dir,) = place.folder.glob('runs/mine-consecutive-*')
+    recorded = json.loads((run_dir / 'config.json').read_text('utf-8'))
+    assert found['config'] == recorded['config']
+    assert found['corpus'] == {'name': 'mine.txt', 'sha256': hashlib.sha256(TEXT.encode()).hexdigest()}
+    assert found['limits'] == {'max_length': 12, 'max_prefix': 7}
+    assert found['default_length'] == 10
+    step = 500 * int(re.search(r'(\d+) minibatches an epoch', trained.stdout)[1])
+    assert found['checkpoint'] == {'name': f'checkpoints/ckpt-{step}', 'step': step}
+    printed = re.findall(r'perplexity (\d+\.\d\d)', trained.stdout)[-1]
+    assert f'{found["perplexity"]["train"]:.2f}' == printed
+    assert found['perplexity']['valid'] is None
+
+    second = place('export.saved_model', *flags)
+    assert second.stderr == ''
+    assert second.stdout.splitlines()[1] == 'removed models/described/1'
+    assert [path.name for path in (place.folder / 'models' / 'described').iterdir()] == ['2']
 
 
 def test_an_interrupted_run_goes_on_with_the_same_command_to_the_same_bits(trained, place, program_environment):
@@ -137,6 +170,10 @@ def test_a_run_with_a_held_out_part_is_watched_evaluated_and_exported_at_its_bes
     assert '50 characters, 49 predicted, 0.00% unknown' in other.stdout
     exported = place('export.saved_model', '--run_dir=held', '--model_dir=models/held')
     assert exported.stdout.startswith(f'held/best/{best["checkpoint"]} -> models/held/1')
+    described = _description(place.folder / 'models' / 'held' / '1')
+    assert described['checkpoint'] == {'name': f'best/{best["checkpoint"]}', 'step': best['step']}
+    assert described['perplexity']['valid'] == figures['perplexity']
+    assert 1 < described['perplexity']['train'] < figures['uniform']['perplexity']
     generated = place('export.generate', '--model_dir=models/held', '--prefix=囧分', '--length=9', '--temperature=2')
     assert len(generated.stdout.rstrip('\n')) == 11
     assert generated.stdout.startswith('囧分')

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -77,12 +78,14 @@ def _send(handler, code: int, body: bytes) -> None:
 def _on_a_terminal(environment, *flags):
     """The program with its output on a terminal: the process, and a function that reads until what it gave is seen."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(_command(*flags), stdout=theirs, stderr=subprocess.PIPE, env=environment)
+    as_users_have_it = {name: value for name, value in environment.items() if name != 'PYTHONUNBUFFERED'}
+    process = subprocess.Popen(_command(*flags), stdout=theirs, stderr=subprocess.PIPE, env=as_users_have_it)
     os.close(theirs)
 
     def read_until(seen: str) -> str:
         found = b''
         while seen not in (text := found.decode(errors='ignore').replace('\r\n', '\n')):
+            assert select.select([ours], [], [], 30)[0], f'only {text!r} came'
             found += os.read(ours, 4096)
         return text
 

@@ -183,6 +183,12 @@ def test_a_default_above_the_limit_is_refused(model, vocabulary, tmp_path):
         export(model, vocabulary, tmp_path, 30, Limits(max_length=20))
 
 
+@pytest.mark.parametrize('limits', [{'max_length': 0}, {'max_prefix': 0}, {'max_length': 1_000_001}])
+def test_limits_that_are_none_are_refused(limits):
+    with pytest.raises(InputError, match=r'max_\w+=\d+ must be between 1 and 1000000'):
+        Limits(**limits)
+
+
 def test_a_server_that_watches_never_sees_half_a_version(model, vocabulary, tmp_path):
     """Whenever a directory has an integer for a name, it has all its files."""
     seen, over = {}, threading.Event()

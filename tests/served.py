@@ -10,10 +10,10 @@ from export.server.server import Server
 
 
 @contextlib.contextmanager
-def serve(models: Mapping[str, pathlib.Path]) -> Iterator[str]:
-    """Serves models, folders of versions by name, on a free port while the context lasts; gives `http://host:port`."""
+def serve(models: Mapping[str, pathlib.Path], **options) -> Iterator[str]:
+    """Serves models, folders of versions by name, on free ports while the context lasts; gives `http://host:port`."""
     configs = [ModelConfig(name, folder) for name, folder in models.items()]
-    server = Server(configs, Options(rest_api_port=0, port=0, poll_wait=0.0), lambda line: None)
+    server = Server(configs, Options(rest_api_port=0, port=0, poll_wait=0.0, **options), lambda line: None)
     server.start()
     try:
         yield f'http://127.0.0.1:{server.rest_port}'

@@ -1,7 +1,8 @@
 """JSON <-> PredictRequest and PredictResponse, as TensorFlow Serving's REST API has them.
 
-Pure functions. Texts of errors are TensorFlow Serving's where it has one. Two things are stricter here: text after the
-JSON object is an error, and so is a number too large for its type (there it becomes infinite or wraps around).
+Pure functions. Texts of errors are TensorFlow Serving's where it has one. It is stricter here in two
+points: text after the JSON object is an error, and so is a number too large for its type (there it becomes infinite or
+wraps around).
 """
 
 import json
@@ -93,7 +94,7 @@ def _columns_of_objects(rows: list, inputs: Inputs) -> dict[str, list]:
             raise errors.invalid(f'Expecting object but got list at item {item} of input list')
         for name in row:
             if name not in expected:
-                raise _element_error(item, f'JSON object: does not have named input: {name}', name)
+                raise _element_error(item, f'INVALID_ARGUMENT: JSON object: does not have named input: {name}', name)
         if row.keys() != expected:
             raise errors.invalid(
                 f"Failed to process element: {item} of 'instances' list. JSON object: "

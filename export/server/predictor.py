@@ -30,7 +30,8 @@ class Predictor:
         """There are as many threads as requests at a time, so that full batches can form."""
         self.manager = manager
         self._max_concurrent_requests = max_concurrent_requests
-        self._places = threading.BoundedSemaphore(max_concurrent_requests)
+        self._lock = threading.Lock()
+        self.in_progress = 0
         self._threads = concurrent.futures.ThreadPoolExecutor(max_concurrent_requests, 'predict')
 
     @contextlib.contextmanager
@@ -40,7 +41,7 @@ class Predictor:
         try:
             yield
         finally:
-            self._places.release()
+            self._leave_place()
 
     def submit(self, answer: Callable[[], object]) -> concurrent.futures.Future:
         """Runs `answer` on a thread, in a place of its own. Raises `ServingError` where there is none."""
@@ -48,9 +49,9 @@ class Predictor:
         try:
             future = self._threads.submit(answer)
         except RuntimeError as error:  # shut down
-            self._places.release()
+            self._leave_place()
             raise ServingError(grpc.StatusCode.UNAVAILABLE, 'the server is shutting down') from error
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._leave_place())
         return future
 
     async def run(self, step: Callable[[], Result]) -> Result:
@@ -88,12 +89,17 @@ class Predictor:
         self._threads.shutdown(wait=False)
 
     def _take_place(self) -> None:
-        if not self._places.acquire(blocking=False):
-            raise ServingError(
-                grpc.StatusCode.UNAVAILABLE,
-                f'{self._max_concurrent_requests} requests are in progress, the most that this server takes: try again '
-                'later.',
-            )
+        with self._lock:
+            if self.in_progress >= self._max_concurrent_requests:
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    f'{self.in_progress} requests are in progress, the most that this server takes: try again later.',
+                )
+            self.in_progress += 1
+
+    def _leave_place(self) -> None:
+        with self._lock:
+            self.in_progress -= 1
 
     def _signatures(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest

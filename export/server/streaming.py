@@ -4,6 +4,7 @@ The text is what the signature `generate` gives for the same knobs and seed: the
 logits of the signature `step`, and the artifact's own check refuses what `generate` would refuse.
 """
 
+import collections
 import functools
 import json
 from collections.abc import Iterator
@@ -69,6 +70,13 @@ def characters(servable: Servable, request: TextRequest) -> Iterator[dict]:
         text, log_likelihood = text + added, log_likelihood + log_probability
         yield {'event': None, 'data': {'text': added, 'log_probability': log_probability}}
     yield {'event': _DONE, 'data': {'text': text, 'log_likelihood': log_likelihood}}
+
+
+def warm_up(servable: Servable) -> None:
+    """Does what the first stream of a model that can stream would wait for."""
+    if servable.description is not None and 'step' in servable.signatures:
+        first = servable.description['vocabulary'][0]
+        collections.deque(characters(servable, TextRequest(first, length=2, temperature=1.0, top_k=1)), maxlen=0)
 
 
 def format_event(event: dict) -> bytes:

@@ -1,7 +1,11 @@
 """Requests share batches, and nobody can tell by the answers; limits refuse instead of failing."""
 
 import concurrent.futures
+import contextlib
+import http.client
+import itertools
 import threading
+import time
 
 import grpc
 import numpy as np
@@ -56,17 +60,20 @@ def test_a_request_larger_than_a_batch_runs_by_itself(probe, serve):
     assert address.predict('probe', {'inputs': [0] * 5}).document['outputs']['rows'] == [5] * 5
 
 
-def test_two_versions_and_two_signatures_never_share(model_dirs, generator):
-    version = model_dirs / 'charrnn' / '1'
+def test_versions_and_signatures_never_answer_each_others_requests(probe, tmp_path):
     options = batching.Options(max_batch_size=THREADS, batch_timeout_micros=5_000)
-    servables = [Servable('charrnn', number, version, options) for number in (1, 2)]
-    request = predict_request('charrnn', prefix=['分'])
-    score = predict_request('charrnn', 'score', text=['分开'])
-    calls = [(servable, r) for servable in servables for r in (request, score)] * 8
-    answers = _at_once([lambda s=servable, r=r: s.predict(r) for servable, r in calls])
-    for (servable, r), answer in zip(calls, answers, strict=True):
-        assert answer.model_spec.version.value == servable.version
-        assert set(answer.outputs) == ({'text'} if r is request else {'log_likelihood', 'num_characters', 'perplexity'})
+    servables = {
+        0: Servable('probe', 1, probe.base_path / '1', options),
+        100: Servable('probe', 1, models.write_probe(tmp_path, offset=100), options),
+    }
+
+    def ask(offset, signature, number):
+        outputs = servables[offset].predict(predict_request('probe', signature, spin=np.int32([number]))).outputs
+        expected = {'sum': [number + offset]} if signature == 'serving_default' else {'product': [number * offset]}
+        return {name: list(proto.int_val) for name, proto in outputs.items() if name != 'rows'} == expected
+
+    kinds = list(itertools.product(servables, ['serving_default', 'product'], range(8)))
+    assert all(_at_once([lambda kind=kind: ask(*kind) for kind in kinds]))
 
 
 GOOD = [
@@ -147,3 +154,18 @@ def test_deadlines(probe, serve):
     with pytest.raises(grpc.RpcError) as error:
         Stubs(address.grpc).predict(predict_request('probe', spin=np.int32([SLOW])), timeout=0.05)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_what_has_not_ended_in_time_is_told(probe, serve):
+    server, address = serve([probe], drain=0.05)
+
+    def ask():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            address.predict('probe', {'inputs': [5 * SLOW]})
+
+    request = threading.Thread(target=ask)
+    request.start()
+    while not server.predictor.in_progress:
+        time.sleep(0.001)
+    assert server.stop() == 1
+    request.join()

@@ -123,8 +123,8 @@ _REFUSALS = [
     _refused('value, then object', {'instances': [1, {'x': 1}]}, 'Expecting value/list but got object at item 1'),
     _refused('bad base64', _of('picture', inputs=[{'b64': '*'}]), 'Unable to base64 decode'),
     _refused('base64 and more', _of('picture', inputs=[{'b64': '', 'a': 1}]), 'not formatted correctly for base64'),
-    _refused('wrong rank', {'inputs': [[1.0]]}, ''),
-    _refused('wrong dimension', _of('two', inputs={'a': [1], 'b': [[1, 2, 3]]}), ''),
+    _refused('wrong rank', {'inputs': [[1.0]]}, "input 'x' has to have the shape [?]; [1, 1] was sent.", ours=True),
+    _refused('wrong dimension', _of('two', inputs={'a': [1], 'b': [[1, 2, 3]]}), "'b' has to have the", ours=True),
     _refused('rows of no rank', _of('total', instances=[[1], [2]]), 'Tensor name: total has no shape information'),
     _refused('unknown model', {'instances': [1]}, 'Servable not found for request: Latest(x)', path='/v1/models/x',
              status=404),
@@ -136,7 +136,7 @@ _REFUSALS = [
              path=f'{HALF}/versions/{10**20}'),
     _refused('a version that is none', {'instances': [1]}, 'Malformed request: POST', path=f'{HALF}/versions/a'),
     _refused("a row that the model's own check refuses", {'instances': ['分', '囧']},
-             "prefix[1] contains '囧' (U+56E7), which is not among the", path=CHARRNN),
+             '(U+56E7), which is not among the 24 characters', path=CHARRNN),
 ]  # fmt: skip
 
 _OTHERS = [

@@ -67,20 +67,36 @@ class HalfPlusTwo(tf.Module):
 class Probe(tf.Module):
     """Shows what batches a server forms: it checks its rows, so they may share one, and says how many were in it."""
 
+    def __init__(self, offset: int = 0):
+        super().__init__()
+        self._offset = offset
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, 'spin')])
     def spun(self, spin):
         """Counts to the largest `spin`, which takes about a second for a million."""
-        return {'rows': tf.fill(tf.shape(spin), tf.shape(spin)[0]), 'counted': spin + _count_to(tf.reduce_max(spin))}
+        rows = tf.fill(tf.shape(spin), tf.shape(spin)[0])
+        return {'rows': rows, 'sum': spin + self._offset + _count_to(tf.reduce_max(spin))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, 'spin')])
-    def check_serving_default(self, spin):
-        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(spin >= 0), ['spin must be 0 or more'])]):
-            return tf.shape(spin)[0]
+    def product(self, spin):
+        return {'rows': tf.fill(tf.shape(spin), tf.shape(spin)[0]), 'product': spin * self._offset}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, 'spin')])
     def alone(self, spin):
-        """The same without a check."""
+        """As `spun`, without a check."""
         return self.spun(spin)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, 'spin')])
+    def check_serving_default(self, spin):
+        return self._checked_rows(spin)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, 'spin')])
+    def check_product(self, spin):
+        return self._checked_rows(spin)
+
+    def _checked_rows(self, spin):
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(spin >= 0), ['spin must be 0 or more'])]):
+            return tf.shape(spin)[0]
 
 
 def _count_to(limit: tf.Tensor) -> tf.Tensor:
@@ -88,10 +104,11 @@ def _count_to(limit: tf.Tensor) -> tf.Tensor:
     return tf.while_loop(lambda n: n < limit, lambda n: [n + 1], [0])[0] * 0
 
 
-def write_probe(directory: pathlib.Path) -> pathlib.Path:
+def write_probe(directory: pathlib.Path, offset: int = 0) -> pathlib.Path:
     """Writes it as one version and returns `directory`."""
-    probe = Probe()
-    tf.saved_model.save(probe, str(directory), {'serving_default': probe.spun, 'alone': probe.alone})
+    probe = Probe(offset)
+    signatures = {'serving_default': probe.spun, 'product': probe.product, 'alone': probe.alone}
+    tf.saved_model.save(probe, str(directory), signatures)
     return directory
 
 

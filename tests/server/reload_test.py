@@ -17,6 +17,7 @@ from export.server.errors import ServingError
 from export.server.manager import Manager, State
 from export.server.model_config import ModelConfig
 from export.server.predictor import specification
+from tests.conftest import ROOT
 from tests.server import models
 from tests.server.client import Stubs, predict_request
 
@@ -170,6 +171,11 @@ def test_a_config_names_models_policies_and_labels(tmp_path):
     a, b, c = model_config.read(path)
     assert [model.wanted([1, 3, 4]) for model in (a, b, c)] == [[4], [3, 4], [3, 4]]
     assert c.labels == {'canary': 4}
+
+
+def test_the_documented_config_can_be_used():
+    (model,) = model_config.read(ROOT / 'docs' / 'serving' / 'models.config')
+    assert (model.name, model.wanted([1, 2, 3])) == ('charrnn', [2, 3])
 
 
 @pytest.mark.parametrize('text', ['x', '', 'model_config_list { config { } }'])

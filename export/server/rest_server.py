@@ -1,0 +1,114 @@
+"""uvicorn around the REST API, with an end that cuts nobody off."""
+
+import asyncio
+import contextlib
+import ctypes
+import select
+import socket
+import struct
+import threading
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from data.errors import InputError
+from export.server.metrics import Metrics
+from export.server.options import Options
+from export.server.predictor import Predictor
+from export.server.rest import RestApi, RestLimits
+
+# Seconds. At the end the port stays open until connections that the kernel has made are accepted, and those stay open
+# until a client that was about to send has done so.
+_ACCEPTING, _LINGER, _LOOK_AGAIN = 0.1, 1.0, 0.02
+_KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection (60), so that they close it first
+_SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # Linux's numbers, which Python's socket module lacks
+
+
+class RestServer:
+    """uvicorn on a thread of its own; listens from when it is made, answers from when it is started."""
+
+    def __init__(self, predictor: Predictor, metrics: Metrics, options: Options):
+        """Raises `InputError` where the address is taken."""
+        limits = RestLimits(options.max_body_bytes, options.rest_api_timeout)
+        self._api = RestApi(predictor, metrics, limits, options.max_concurrent_requests)
+        self._socket = _listen(options.host, options.rest_api_port)
+        self.port = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            self._api.application(),
+            http='h11',
+            ws='none',
+            lifespan='off',
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=options.drain,
+        )
+        self._server = _Uvicorn(config, self._api)
+        self._thread = threading.Thread(target=self._run, name='rest', daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin_stop(self) -> None:
+        self._server.should_exit = True
+
+    def wait(self) -> None:
+        """Until the last answer is sent, or the time for that is over."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+class _Uvicorn(uvicorn.Server):
+    """Closes the port first, and a connection only when what was sent on it has been answered."""
+
+    def __init__(self, config: uvicorn.Config, api: RestApi):
+        super().__init__(config)
+        self._api = api
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._api.draining = True
+        for listening in sockets or []:
+            _refuse_connections(listening)
+        await self._linger()
+        await super().shutdown(sockets)
+
+    async def _linger(self) -> None:
+        """What has been sent, or is just being sent on a connection that has just been made, is taken up."""
+        now = asyncio.get_running_loop().time
+        begun = now()
+        await asyncio.sleep(_ACCEPTING)
+        connections = self.server_state.connections
+        while connections and (now() < begun + _LINGER or any(map(_has_unread, connections))):
+            if now() > begun + self.config.timeout_graceful_shutdown:
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
+
+
+def _has_unread(connection: H11Protocol) -> bool:
+    """Whether the client has sent something that nobody has looked at."""
+    number = connection.transport.get_extra_info('socket').fileno()
+    poll = select.poll()
+    if number >= 0:
+        poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _refuse_connections(listening: socket.socket) -> None:
+    """New ones only: those that the kernel has already taken would be cut off if the port were closed at once."""
+    nothing_passes = ctypes.create_string_buffer(struct.pack('HBBI', _BPF_RETURN, 0, 0, 0))
+    program = struct.pack('HP', 1, ctypes.addressof(nothing_passes))
+    with contextlib.suppress(OSError):  # some sandboxes have no filters; then such a connection may be cut off
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise InputError(
+            f'rest_api_port={port} cannot be listened on at {host} ({error.strerror}): choose another, or 0 for any.'
+        ) from error
