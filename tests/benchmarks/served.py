@@ -29,15 +29,20 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_text(corpus.load('lyrics'))
 
 
-def write_model(model_dir: pathlib.Path) -> None:
-    """Writes an untrained model with the section's sizes as the next version under `model_dir`."""
-    from export.saved_model import export
+def model(size: int):
+    """A `CharRNN` of the section's size for `size` characters, untrained."""
     from pipeline.config import ModelConfig
     from pipeline.model import CharRNN
 
+    return CharRNN(ModelConfig(init_scale=_INIT_SCALE), size, seed=1)
+
+
+def write_model(model_dir: pathlib.Path) -> None:
+    """Writes that model, with the bundled text's characters, as the next version under `model_dir`."""
+    from export.saved_model import export
+
     characters = vocabulary()
-    model = CharRNN(ModelConfig(init_scale=_INIT_SCALE), len(characters), seed=1)
-    export(model, characters, model_dir, _DEFAULT_LENGTH)
+    export(model(len(characters)), characters, model_dir, _DEFAULT_LENGTH)
 
 
 def copy_version(source: pathlib.Path, model_dir: pathlib.Path) -> int:
