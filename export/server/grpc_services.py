@@ -24,6 +24,9 @@ from export.server.metrics import Metrics
 from export.server.predictor import Predictor
 
 _LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving: it travels in a header
+# Seconds. At the end calls are taken up as long as some may have been sent before, then refused until none has come for
+# a moment: gRPC cancels those that it has read and no thread has taken up.
+_ACCEPTING, _QUIET, _LINGER, _LOOK_AGAIN = 0.1, 0.1, 1.0, 0.02
 _SPARE_THREADS = 16  # for health, states and metadata while all the others predict
 _SERVED = (
     prediction_service_pb2.DESCRIPTOR.services_by_name['PredictionService'].full_name,
@@ -39,13 +42,25 @@ class _Calls:
     def __init__(self, predictor: Predictor, metrics: Metrics):
         self._predictor = predictor
         self._metrics = metrics
+        self._refusing = False
+        self._newest = 0.0
+
+    def refuse(self) -> None:
+        """From now on says that the server shuts down, and returns when no more calls come, or too many."""
+        self._refusing = True
+        begun = time.monotonic()
+        while time.monotonic() < min(max(self._newest, begun) + _QUIET, begun + _LINGER):
+            time.sleep(_LOOK_AGAIN)
 
     def answer(
         self, request: Message, context: grpc.ServicerContext, method: str, work: Callable[[], Answer]
     ) -> Answer:
         """What `work` returns; where it raises, the call ends with the error's code."""
         began, code, message = time.monotonic(), grpc.StatusCode.OK, ''
+        self._newest = began
         try:
+            if self._refusing:
+                raise ServingError(grpc.StatusCode.UNAVAILABLE, 'the server is shutting down: ask another.')
             return work()
         except ServingError as error:
             code, message = error.code, error.message
@@ -150,11 +165,11 @@ class GrpcServer:
             ],
         )
         self._health = health.HealthServicer()
-        calls = _Calls(predictor, metrics)
+        self._calls = _Calls(predictor, metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _PredictionService(calls, predictor), self._server
+            _PredictionService(self._calls, predictor), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(calls, predictor), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(self._calls, predictor), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self.port = _bind(self._server, host, port)
@@ -165,6 +180,8 @@ class GrpcServer:
 
     def stop(self, grace: float) -> None:
         """Takes no more calls, and waits up to `grace` seconds for those in progress."""
+        time.sleep(_ACCEPTING)
+        self._calls.refuse()
         self._server.stop(grace).wait()
 
     def not_serving(self) -> None:
