@@ -3,8 +3,9 @@
 Threads, each with a connection of each protocol, mix requests of all signatures and ones with a bad row. Right is the
 answer that the server gave when it was asked one request at a time: texts, integers, codes and messages the same, and
 floats to 1e-5 (a matrix product sums a batch of another size in another order). After a third of the time a new version
-appears. At the end, under the same load, comes SIGTERM; only a request whose connection was refused counts as not
-taken, all others have to be answered. Exit code 1 if anything was wrong.
+appears. At the end, under the same load, comes SIGTERM; only a request whose connection was refused, or that was told
+over gRPC that the server shuts down, counts as not taken; all others have to be answered. Exit code 1 if anything was
+wrong.
 
   python -m tests.benchmarks.serving --seconds=60 --threads=32
   python -m tests.benchmarks.serving --model_base_path=models/charrnn
@@ -114,7 +115,7 @@ def _measure(
         f'answers over gRPC by version, the new one written under load: {dict(sorted(run.versions.items()))}',
         f'equal to the serial answers to the bit: {run.exact:.2%}; floats of the others within {run.difference:.1g}',
         f'SIGTERM under load: {len(run.drained)} requests in progress or accepted were answered, {run.refused} threads '
-        f'were then refused a connection, exit code {exit_code} after {ended - stopped:.1f} s',
+        f'were then refused, exit code {exit_code} after {ended - stopped:.1f} s',
     ]
 
 

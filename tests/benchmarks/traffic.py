@@ -24,6 +24,7 @@ TOLERANCE = 1e-5  # of floats, relative where they are above 1
 _LARGEST_LENGTH = 60  # characters to generate
 _PATIENCE = 60  # seconds for an answer
 _OF_EACH_KIND = 24
+_REFUSALS = ('failed to connect', 'shutting down')
 _NO_CHARACTER = '\U0001f600'
 
 
@@ -84,7 +85,7 @@ class Client:
         try:
             response = self._predict(body, _PATIENCE)
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE and 'failed to connect' in error.details():
+            if error.code() is grpc.StatusCode.UNAVAILABLE and any(r in error.details() for r in _REFUSALS):
                 raise RefusedError from error
             return Answer(error.code().name, error.details())
         outputs = {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
