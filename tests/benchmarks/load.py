@@ -1,7 +1,6 @@
 """Threads of one process that ask a server as fast as it answers, and judge every answer."""
 
 import concurrent.futures
-import multiprocessing
 import random
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ _PATIENCE = 120  # seconds after which threads stop where nobody has stopped the
 
 
 class Record(NamedTuple):
-    """What became of a call; times are seconds of the machine's monotonic clock, one for all its processes."""
+    """What became of a call; times are seconds of the monotonic clock."""
 
     call: int
     began: float
@@ -26,42 +25,14 @@ class Record(NamedTuple):
     version: int | None = None
 
 
-def start(
-    pool: concurrent.futures.Executor,
-    addresses: tuple[str, str],
-    calls: Sequence[Call],
-    expected: Sequence[Answer],
-    threads: int,
-    processes: int,
-    seconds: float,
-) -> list[concurrent.futures.Future]:
-    """`threads` in all ask until the server refuses them; `seconds` is how long that should be."""
-    shares = [threads // processes + (n < threads % processes) for n in range(processes)]
-    firsts = [sum(shares[:n]) for n in range(processes)]
-    return [
-        pool.submit(run, addresses, calls, expected, range(first, first + share), seconds + _PATIENCE)
-        for first, share in zip(firsts, shares, strict=True)
-    ]
-
-
-def processes(count: int) -> concurrent.futures.ProcessPoolExecutor:
-    """So many, fresh, ready to work."""
-    context = multiprocessing.get_context('spawn')  # threads and gRPC do not survive a fork
-    pool = concurrent.futures.ProcessPoolExecutor(count, context)
-    for ready in [pool.submit(time.sleep, 1) for _ in range(count)]:
-        ready.result()
-    return pool
-
-
 def run(
-    addresses: tuple[str, str], calls: Sequence[Call], expected: Sequence[Answer], threads: range, seconds: float
-) -> tuple[list[Record], float]:
-    """What became of the calls of some threads, and the CPU seconds that this took."""
-    cpu = time.process_time()
-    deadline = time.monotonic() + seconds
-    with concurrent.futures.ThreadPoolExecutor(len(threads)) as pool:
-        found = list(pool.map(lambda n: _ask_until_refused(addresses, calls, expected, n, deadline), threads))
-    return [record for records in found for record in records], time.process_time() - cpu
+    addresses: tuple[str, str], calls: Sequence[Call], expected: Sequence[Answer], threads: int, seconds: float
+) -> list[Record]:
+    """What became of the calls of so many threads, which ask until the server refuses them, about `seconds`."""
+    deadline = time.monotonic() + seconds + _PATIENCE
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        found = pool.map(lambda n: _ask_until_refused(addresses, calls, expected, n, deadline), range(threads))
+        return [record for records in found for record in records]
 
 
 def _ask_until_refused(

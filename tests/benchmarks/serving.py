@@ -45,11 +45,11 @@ class Run:
         self._seconds = seconds
         self.measured = [r for r in records if r.ended <= stopped]
         self.drained = [r for r in records if r.ended > stopped and r.verdict != load.REFUSED]
-        refused = [r for r in records if r.verdict == load.REFUSED]
-        self.refused = sum(r.ended > stopped for r in refused)
+        self.refused = sum(r.verdict == load.REFUSED for r in records if r.ended > stopped)
         self.problems = Counter(
-            f'{calls[r.call].kind} over {calls[r.call].protocol}: {r.verdict}'
-            for r in [*self.measured, *self.drained]
+            f'{calls[r.call].kind} over {calls[r.call].protocol}, {when}: {r.verdict}'
+            for when, found in {'under load': self.measured, 'after SIGTERM': self.drained}.items()
+            for r in found
             if r.verdict != load.RIGHT
         )
         self.versions = Counter(r.version for r in records if r.version is not None)
@@ -91,31 +91,28 @@ def _serial_answers(server: ServerProcess, calls: Sequence[Call]) -> list[Answer
 def _measure(
     server: ServerProcess, calls: Sequence[Call], expected: Sequence[Answer], model_dir: pathlib.Path
 ) -> tuple[Run, list[str]]:
-    """Load, a new version half-way, SIGTERM under load; and lines about it."""
+    """Load, a new version after a third of it, SIGTERM under load; and lines about it."""
     seconds, source = _FLAGS.seconds, next(model_dir.iterdir())
-    with load.processes(_FLAGS.client_processes) as pool:
-        cpu, began = server.cpu_seconds(), time.monotonic()
-        addresses = server.rest, server.grpc
-        loads = load.start(pool, addresses, calls, expected, _FLAGS.threads, _FLAGS.client_processes, seconds)
-        concurrent.futures.wait(loads, seconds / 3, concurrent.futures.FIRST_COMPLETED)
+    cpu, own_cpu, began = server.cpu_seconds(), time.process_time(), time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load.run, (server.rest, server.grpc), calls, expected, _FLAGS.threads, seconds)
+        concurrent.futures.wait([loading], seconds / 3)
         served.copy_version(source, model_dir)
-        concurrent.futures.wait(loads, began + seconds - time.monotonic(), concurrent.futures.FIRST_COMPLETED)
-        cpu, stopped = server.cpu_seconds() - cpu, time.monotonic()
+        concurrent.futures.wait([loading], began + seconds - time.monotonic())
+        cpu, own_cpu, stopped = server.cpu_seconds() - cpu, time.process_time() - own_cpu, time.monotonic()
         server.terminate()
         exit_code, ended = server.wait(), time.monotonic()
-        parts = [part.result() for part in loads]
-    run = Run(calls, [record for records, _ in parts for record in records], stopped, stopped - began)
+    run = Run(calls, loading.result(), stopped, stopped - began)
     if exit_code != 0:
         run.problems[f'exit code {exit_code}'] += 1
     if len(run.versions) != 2:
         run.problems[f'versions that answered: {dict(run.versions)}'] += 1
-    clients = ' + '.join(f'{spent:.0f}' for _, spent in parts)
     return run, [
-        f'CPU: server {cpu:.0f} s, clients {clients} s, in {stopped - began:.0f} s',
+        f'CPU: server {cpu:.0f} s, this process, which asks, {own_cpu:.0f} s, in {stopped - began:.0f} s',
         f'answers over gRPC by version, the new one written under load: {dict(sorted(run.versions.items()))}',
         f'equal to the serial answers to the bit: {run.exact:.2%}; floats of the others within {run.difference:.1g}',
-        f'SIGTERM under load: {len(run.drained)} requests in progress or accepted were answered, {run.refused} threads '
-        f'were then refused, exit code {exit_code} after {ended - stopped:.1f} s',
+        f'SIGTERM under load: {sum(r.verdict == load.RIGHT for r in run.drained)} of {len(run.drained)} requests in '
+        f'progress or accepted were answered, {run.refused} threads were then refused, exit code {exit_code} after {ended - stopped:.1f} s',
     ]
 
 
@@ -134,7 +131,7 @@ def _model_dir() -> Iterator[pathlib.Path]:
         yield directory
 
 
-def _run(name: str) -> tuple[Run, list[str]]:
+def _run(name: str) -> Run:
     with _model_dir() as model_dir:
         description = json.loads((next(model_dir.iterdir()) / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
         calls = Requests(description).calls()
@@ -147,11 +144,11 @@ def _run(name: str) -> tuple[Run, list[str]]:
                 print(f'  WRONG, {count} times: {problem}')
             if run.problems:
                 print(server.stderr())
-        return run, lines
+        return run
 
 
 def main() -> int:
-    runs = {name: _run(name)[0] for name in _SERVERS}
+    runs = {name: _run(name) for name in _SERVERS}
     print(f'\n{"":32}{"":6}{"requests":>10}{"a second":>10}{"p50 ms":>9}{"p99 ms":>9}{"max ms":>9}')
     for name, run in runs.items():
         for what, protocol, count, rate, p50, p99, longest in run.rows(name):
@@ -165,6 +162,5 @@ def main() -> int:
 if __name__ == '__main__':
     flags.DEFINE_float('seconds', 60, 'How long each server is under load.', lower_bound=1)
     flags.DEFINE_integer('threads', 32, 'Threads that ask, in all.', lower_bound=1)
-    flags.DEFINE_integer('client_processes', 1, 'Processes that they are spread over.', lower_bound=1)
     flags.DEFINE_string('model_base_path', None, "Its newest version is tried. Default: one of the section's size.")
     program.run(main)

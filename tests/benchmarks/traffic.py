@@ -4,6 +4,7 @@ import dataclasses
 import http.client
 import json
 import random
+import select
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -69,6 +70,8 @@ class Client:
         self._channel.close()
 
     def _ask_rest(self, body: bytes) -> Answer:
+        if self._http.sock is not None and _closed_by_server(self._http.sock):
+            self._http.close()
         if self._http.sock is None:
             try:
                 self._http.connect()
@@ -90,6 +93,11 @@ class Client:
             return Answer(error.code().name, error.details())
         outputs = {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
         return Answer('OK', outputs, response.model_spec.version.value)
+
+
+def _closed_by_server(connection: socket.socket) -> bool:
+    """Whether an idle connection has ended, as every client that keeps some has to look before it uses one."""
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def difference(found: Answer, expected: Answer) -> float:
