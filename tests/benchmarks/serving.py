@@ -107,12 +107,13 @@ def _measure(
         run.problems[f'exit code {exit_code}'] += 1
     if len(run.versions) != 2:
         run.problems[f'versions that answered: {dict(run.versions)}'] += 1
+    answered = sum(r.verdict == load.RIGHT for r in run.drained)
     return run, [
         f'CPU: server {cpu:.0f} s, this process, which asks, {own_cpu:.0f} s, in {stopped - began:.0f} s',
         f'answers over gRPC by version, the new one written under load: {dict(sorted(run.versions.items()))}',
         f'equal to the serial answers to the bit: {run.exact:.2%}; floats of the others within {run.difference:.1g}',
-        f'SIGTERM under load: {sum(r.verdict == load.RIGHT for r in run.drained)} of {len(run.drained)} requests in '
-        f'progress or accepted were answered, {run.refused} threads were then refused, exit code {exit_code} after {ended - stopped:.1f} s',
+        f'SIGTERM under load: {answered} of {len(run.drained)} requests in progress or accepted were answered, '
+        f'{run.refused} threads were then refused, exit code {exit_code} after {ended - stopped:.1f} s',
     ]
 
 
