@@ -15,7 +15,7 @@ from export.server import batching
 from export.server.model_config import ModelConfig
 from export.server.servable import Servable
 from tests.server import models
-from tests.server.client import Stubs, predict_request
+from tests.server.client import PATIENCE, Stubs, predict_request
 
 THREADS = 32
 ROUNDS = 6
@@ -154,6 +154,11 @@ def test_deadlines(probe, serve):
     with pytest.raises(grpc.RpcError) as error:
         Stubs(address.grpc).predict(predict_request('probe', spin=np.int32([SLOW])), timeout=0.05)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    # The server has given it up too, and did not only lose its client: both are counted so.
+    given_up = b':tensorflow:serving:request_count{model_name="probe",status="DEADLINE_EXCEEDED"} 2.0'
+    patience = time.monotonic() + PATIENCE
+    while given_up not in address.http('GET', '/monitoring/prometheus/metrics').body:
+        assert time.monotonic() < patience
 
 
 def test_what_has_not_ended_in_time_is_told(probe, serve):

@@ -80,6 +80,7 @@ TENSORS = {
     'a resource': _tensor(dtype=types_pb2.DT_RESOURCE),
     'a negative dimension': _tensor(dims=[-1], float_val=[1]),
     'a gigantic dimension': _tensor(dims=[2**40], float_val=[1]),
+    'a GiB of one value': _tensor(dims=[2**28], float_val=[1]),
     'the largest dimension': _tensor(dims=[2**63 - 1], float_val=[1]),
     'another rank': _tensor(dims=[1, 1], float_val=[1]),
     'no rank': _tensor(dims=[], float_val=[1]),
