@@ -8,6 +8,7 @@ over gRPC that the server shuts down, counts as not taken; all others have to be
 wrong.
 
   python -m tests.benchmarks.serving --seconds=60 --threads=32
+  python -m tests.benchmarks.serving --kinds=serving_default            (one signature alone)
   python -m tests.benchmarks.serving --model_base_path=models/charrnn
 """
 
@@ -28,7 +29,7 @@ from pipeline import program
 from tests.benchmarks import load, served
 from tests.benchmarks.load import Record
 from tests.benchmarks.served import ServerProcess
-from tests.benchmarks.traffic import BAD, GRPC, REST, Answer, Call, Client, Requests, difference
+from tests.benchmarks.traffic import BAD, GRPC, KINDS, REST, Answer, Call, Client, Requests, difference
 
 _FLAGS = flags.FLAGS
 _SERVERS = {'batched': ('--enable_batching=true',), 'unbatched': ('--enable_batching=false',)}
@@ -135,7 +136,7 @@ def _model_dir() -> Iterator[pathlib.Path]:
 def _run(name: str) -> Run:
     with _model_dir() as model_dir:
         description = json.loads((next(model_dir.iterdir()) / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
-        calls = Requests(description).calls()
+        calls = [call for call in Requests(description).calls() if call.kind in _FLAGS.kinds]
         with ServerProcess(model_dir, *_SERVERS[name]) as server:
             run, lines = _measure(server, calls, _serial_answers(server, calls), model_dir)
             print(f'{name}: {len(calls)} different requests; {_FLAGS.threads} threads, {_FLAGS.seconds:g} s')
@@ -163,5 +164,6 @@ def main() -> int:
 if __name__ == '__main__':
     flags.DEFINE_float('seconds', 60, 'How long each server is under load.', lower_bound=1)
     flags.DEFINE_integer('threads', 32, 'Threads that ask, in all.', lower_bound=1)
+    flags.DEFINE_multi_enum('kinds', KINDS, KINDS, 'What is asked; give it again for more than one.')
     flags.DEFINE_string('model_base_path', None, "Its newest version is tried. Default: one of the section's size.")
     program.run(main)

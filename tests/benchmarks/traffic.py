@@ -18,6 +18,7 @@ from tests.benchmarks.served import MODEL
 
 REST, GRPC = 'REST', 'gRPC'
 BAD = 'bad row'
+KINDS = ('serving_default', 'generate', 'score', 'step', BAD)
 METHOD = '/tensorflow.serving.PredictionService/Predict'
 PATH = f'/v1/models/{MODEL}:predict'
 TOLERANCE = 1e-5  # of floats, relative where they are above 1
@@ -140,14 +141,9 @@ class Requests:
 
     def calls(self) -> list[Call]:
         """Good ones of each signature and bad ones, in both protocols."""
-        kinds = {
-            'serving_default': self._default,
-            'generate': self._generate,
-            'score': self._score,
-            'step': self._step,
-            BAD: self._bad,
-        }
-        drawn = [(kind, protocol) for kind in kinds for protocol in (REST, GRPC) for _ in range(_OF_EACH_KIND)]
+        draw = (self._default, self._generate, self._score, self._step, self._bad)
+        kinds = dict(zip(KINDS, draw, strict=True))
+        drawn = [(kind, protocol) for kind in KINDS for protocol in (REST, GRPC) for _ in range(_OF_EACH_KIND)]
         return [_call(kind, protocol, *kinds[kind]()) for kind, protocol in drawn]
 
     def _rows(self) -> int:
