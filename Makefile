@@ -13,10 +13,10 @@ CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train export serve tensorboard test compatibility lint bench experiments clean
+.PHONY: help train export serve tensorboard test compatibility lint bench bench-generation bench-serving fuzz experiments clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo '  ARGS="--flag=value ..." passes flags on, as in: make train ARGS="--corpus=my.txt --num_epochs=100"'
 
 train: $(VENV)/installed  ## train (ARGS are flags of pipeline.train), then export what was trained
@@ -42,8 +42,17 @@ lint: $(VENV)/installed-dev  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-bench: $(VENV)/installed-bench  ## seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
+bench: $(VENV)/installed-bench  ## training: seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
 	$(RUN) -m tests.benchmarks.training $(ARGS)
+
+bench-generation: $(VENV)/installed-bench  ## generation: characters a second beside PyTorch, in turn
+	$(RUN) -m tests.benchmarks.generation $(ARGS)
+
+bench-serving: $(VENV)/installed  ## the server under load, a reload and SIGTERM: answers compared, requests a second
+	$(RUN) -m tests.benchmarks.serving $(ARGS)
+
+fuzz: $(VENV)/installed  ## the server and 2,000 broken requests (ARGS as --seed=2)
+	$(RUN) -m tests.benchmarks.fuzz $(ARGS)
 
 experiments: $(VENV)/installed-experiments  ## train what docs/experiments.md has no log of, and write it (ARGS as --list)
 	$(RUN) -m tests.benchmarks.experiments $(ARGS)

@@ -50,6 +50,15 @@ class BodyTooLargeError(ServingError):
         super().__init__(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
 
 
+class BodyTimeoutError(ServingError):
+    """A request whose body does not arrive: the client is what is late, so it is none of the 5xx."""
+
+    http_status = 408
+
+    def __init__(self, message: str):
+        super().__init__(grpc.StatusCode.DEADLINE_EXCEEDED, message)
+
+
 def invalid(message: str) -> ServingError:
     """What a request gets that cannot be answered as it is."""
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
@@ -24,6 +24,9 @@ from export.server.metrics import Metrics
 from export.server.predictor import Predictor
 
 _LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving: it travels in a header
+# Seconds. At the end calls are taken up as long as some may have been sent before, then refused until none has come for
+# a moment: gRPC cancels those that it has read and no thread has taken up.
+_ACCEPTING, _QUIET, _LINGER, _LOOK_AGAIN = 0.1, 0.1, 1.0, 0.02
 _SPARE_THREADS = 16  # for health, states and metadata while all the others predict
 _SERVED = (
     prediction_service_pb2.DESCRIPTOR.services_by_name['PredictionService'].full_name,
@@ -39,13 +42,25 @@ class _Calls:
     def __init__(self, predictor: Predictor, metrics: Metrics):
         self._predictor = predictor
         self._metrics = metrics
+        self._refusing = False
+        self._newest = 0.0
+
+    def refuse(self) -> None:
+        """From now on says that the server shuts down, and returns when no more calls come, or too many."""
+        self._refusing = True
+        begun = time.monotonic()
+        while time.monotonic() < min(max(self._newest, begun) + _QUIET, begun + _LINGER):
+            time.sleep(_LOOK_AGAIN)
 
     def answer(
         self, request: Message, context: grpc.ServicerContext, method: str, work: Callable[[], Answer]
     ) -> Answer:
         """What `work` returns; where it raises, the call ends with the error's code."""
         began, code, message = time.monotonic(), grpc.StatusCode.OK, ''
+        self._newest = began
         try:
+            if self._refusing:
+                raise ServingError(grpc.StatusCode.UNAVAILABLE, 'the server is shutting down: ask another.')
             return work()
         except ServingError as error:
             code, message = error.code, error.message
@@ -98,6 +113,24 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         _refuse(context, 'HandleReloadConfigRequest', '--model_config_file and start again')
 
 
+class _Malformed(grpc.ServerInterceptor):
+    """Bytes that are no message are the client's error; gRPC's library would say INTERNAL, and print a traceback."""
+
+    def intercept_service(self, continuation, details):
+        handler = continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        def answer(content: bytes, context: grpc.ServicerContext) -> Message:
+            try:
+                request = handler.request_deserializer(content)
+            except DecodeError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, _shortened(f'the request cannot be read: {error}'))
+            return handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
+
+
 def _shortened(message: str) -> str:
     return message if len(message) <= _LONGEST_MESSAGE else f'{message[:_LONGEST_MESSAGE]}...TRUNCATED'
 
@@ -123,6 +156,7 @@ class GrpcServer:
         threads = max_concurrent_requests + _SPARE_THREADS
         self._server = grpc.server(
             concurrent.futures.ThreadPoolExecutor(threads, 'grpc'),
+            interceptors=[_Malformed()],
             maximum_concurrent_rpcs=2 * threads,
             options=[
                 ('grpc.so_reuseport', 0),  # a second server on the port is a mistake, and has to fail
@@ -131,11 +165,11 @@ class GrpcServer:
             ],
         )
         self._health = health.HealthServicer()
-        calls = _Calls(predictor, metrics)
+        self._calls = _Calls(predictor, metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _PredictionService(calls, predictor), self._server
+            _PredictionService(self._calls, predictor), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(calls, predictor), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(self._calls, predictor), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self.port = _bind(self._server, host, port)
@@ -146,6 +180,8 @@ class GrpcServer:
 
     def stop(self, grace: float) -> None:
         """Takes no more calls, and waits up to `grace` seconds for those in progress."""
+        time.sleep(_ACCEPTING)
+        self._calls.refuse()
         self._server.stop(grace).wait()
 
     def not_serving(self) -> None:

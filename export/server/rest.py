@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from export.server import errors, json_format, rest_paths, rest_streams, studio_routes
-from export.server.errors import BodyTooLargeError, ServingError
+from export.server.errors import BodyTimeoutError, BodyTooLargeError, ServingError
 from export.server.metrics import CONTENT_TYPE, Metrics
 from export.server.predictor import Predictor
 from export.server.rest_paths import Target
@@ -115,9 +115,7 @@ class RestApi:
             async with self._reading, asyncio.timeout_at(deadline):
                 return await _read(request, self._limits.max_body_bytes)
         except TimeoutError:
-            raise ServingError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, f'the body did not arrive within {self._limits.timeout:g} s'
-            ) from None
+            raise BodyTimeoutError(f'the body did not arrive within {self._limits.timeout:g} s') from None
 
     async def _predict(self, target: Target, body: bytes, deadline: float) -> Response:
         future = self._predictor.submit(lambda: _predict(self._predictor, target, body))

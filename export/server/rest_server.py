@@ -20,6 +20,7 @@ from export.server.rest import RestApi, RestLimits
 # Seconds. At the end the port stays open until connections that the kernel has made are accepted, and those stay open
 # until a client that was about to send has done so.
 _ACCEPTING, _LINGER, _LOOK_AGAIN = 0.1, 1.0, 0.02
+_KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection (60), so that they close it first
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # Linux's numbers, which Python's socket module lacks
 
 
@@ -40,6 +41,7 @@ class RestServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=options.drain,
         )
         self._server = _Uvicorn(config, self._api)
@@ -105,8 +107,12 @@ def _refuse_connections(listening: socket.socket) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise InputError(
             f'rest_api_port={port} cannot be listened on at {host} ({error.strerror}): choose another, or 0 for any.'
         ) from error
+    # Connections take it over. Without it the body of an answer waits for the client's word that the head has come,
+    # 40 ms on a connection that is kept; asyncio sets it only on sockets that name their protocol.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

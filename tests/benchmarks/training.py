@@ -6,10 +6,7 @@ Each contestant is a fresh process; they take turns for some rounds, and medians
 """
 
 import json
-import pathlib
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -21,6 +18,7 @@ from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline import devices, program
 from pipeline.config import Config
+from tests.benchmarks import turns
 
 _FLAGS = flags.FLAGS
 _CONFIG = Config()
@@ -83,14 +81,6 @@ def _timed(function: Callable[[], None]) -> float:
 CONTESTANTS = {'charrnn': charrnn_epochs, 'pytorch': pytorch_epochs}
 
 
-def _measure(contestant: str) -> dict[str, float]:
-    """Runs one contestant in a process of its own: its first epoch, and the median of the others, in seconds."""
-    root = pathlib.Path(__file__).parent.parent.parent
-    command = [sys.executable, '-m', 'tests.benchmarks.training', f'--only={contestant}']
-    command += [f'--{name}={_FLAGS[name].value}' for name in ('corpus', 'max_characters', 'num_epochs')]
-    return json.loads(subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout)
-
-
 def main() -> None:
     if _FLAGS.only:
         text = corpus.load(_FLAGS.corpus, max_characters=_FLAGS.max_characters)
@@ -98,14 +88,12 @@ def main() -> None:
         seconds = CONTESTANTS[_FLAGS.only](vocabulary.encode(text), len(vocabulary), _FLAGS.num_epochs)
         print(json.dumps({'first': seconds[0], 'median': statistics.median(seconds[1:])}))
         return
-    rounds = [{name: _measure(name) for name in CONTESTANTS} for _ in range(_FLAGS.rounds)]
-    medians = {name: statistics.median(r[name]['median'] for r in rounds) for name in CONTESTANTS}
+    given = [f'--{name}={_FLAGS[name].value}' for name in ('corpus', 'max_characters', 'num_epochs')]
+    found = turns.rounds('tests.benchmarks.training', CONTESTANTS, given, _FLAGS.rounds)
     for name in CONTESTANTS:
-        first = statistics.median(r[name]['first'] for r in rounds)
-        print(f'{name}: first epoch {first:.2f} s, then {medians[name]:.4f} s an epoch')
-    ratios = [r['charrnn']['median'] / r['pytorch']['median'] for r in rounds]
-    spread = f'{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds'
-    print(f'charrnn / pytorch: {statistics.median(ratios):.2f} ({spread})')
+        first, then = (turns.median(found, name, figure) for figure in ('first', 'median'))
+        print(f'{name}: first epoch {first:.2f} s, then {then:.4f} s an epoch')
+    print(f'charrnn / pytorch: {turns.ratio(found, "charrnn", "pytorch", "median")}')
 
 
 if __name__ == '__main__':

@@ -3,6 +3,11 @@
 The same cases run against any other server that CHARRNN_SERVER_URL names.
 """
 
+import http.client
+import statistics
+import time
+import urllib.parse
+
 import grpc
 import numpy as np
 import pytest
@@ -209,3 +214,22 @@ def test_metrics_have_tensorflow_servings_names(own_address):
     assert ':tensorflow:serving:request_count{model_name="half_plus_two",status="INVALID_ARGUMENT"}' in page
     assert ':tensorflow:serving:request_latency_bucket{API="predict",entrypoint="REST",le="10.0"' in page
     assert 'made-up' not in page
+
+
+def test_an_answer_waits_for_nothing_on_a_connection_that_is_kept(own_address):
+    """As long as on new ones, where the client confirms at once what it gets; else it would be 40 ms more."""
+    netloc = urllib.parse.urlsplit(own_address.rest).netloc
+    kept = http.client.HTTPConnection(netloc, timeout=PATIENCE)
+
+    def seconds(close):
+        began = time.perf_counter()
+        kept.request('GET', '/v1/models/charrnn')
+        kept.getresponse().read()
+        if close:
+            kept.close()
+        return time.perf_counter() - began
+
+    new = statistics.median(seconds(close=True) for _ in range(20))
+    again = statistics.median(seconds(close=False) for _ in range(20))
+    kept.close()
+    assert again < 5 * new

@@ -22,8 +22,6 @@ from tests.server.client import PATIENCE, Address, Stubs, predict_request
 from tests.server.models import DEFAULT_LENGTH
 
 THREADS = 16
-# What grpc itself answers a call that reaches a server which has just been stopped.
-_NOT_TAKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 @pytest.fixture(scope='module')
@@ -84,10 +82,35 @@ def _ask_until_closed(address, number, begun, problems):
         except ConnectionRefusedError:
             return
         except Exception as error:
-            if not (isinstance(error, grpc.RpcError) and error.code() in _NOT_TAKEN):
+            if not (isinstance(error, grpc.RpcError) and error.code() is grpc.StatusCode.UNAVAILABLE):
                 problems.append(error)
                 begun.abort()
             return
+
+
+def test_calls_that_grpc_has_read_are_answered_or_told_to_go_elsewhere(serve, model_dirs):
+    server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
+    asking = threading.Barrier(THREADS + 1)
+    ended_by = []
+
+    def ask_until_refused():
+        stubs, request = Stubs(address.grpc), predict_request('m', x=[1.0])
+        try:
+            stubs.predict(request)
+            asking.wait(PATIENCE)
+            while True:
+                stubs.predict(request)
+        except grpc.RpcError as error:
+            ended_by.append(error.code())
+
+    workers = [threading.Thread(target=ask_until_refused) for _ in range(THREADS)]
+    for worker in workers:
+        worker.start()
+    asking.wait(PATIENCE)
+    server.stop()
+    for worker in workers:
+        worker.join()
+    assert ended_by == [grpc.StatusCode.UNAVAILABLE] * THREADS
 
 
 def test_nothing_to_serve_says_how_to_make_it(tmp_path, serve):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from export.server.model_config import ModelConfig
 from tests.server import contract
 from tests.server.client import PATIENCE, Answer, predict_request
 
@@ -111,8 +112,9 @@ def test_malformed_string_contents(content, stubs):
 
 def test_bytes_that_are_no_message(stubs):
     call = stubs.channel.unary_unary('/tensorflow.serving.PredictionService/Predict')
-    with pytest.raises(grpc.RpcError):
+    with pytest.raises(grpc.RpcError) as error:
         call(b'\xff' * 100, timeout=PATIENCE)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert stubs.predict(predict_request('half_plus_two', x=np.float32([1])))['y'] == [2.5]
 
 
@@ -136,6 +138,17 @@ def test_what_is_not_http_leaves_the_server_well(raw, own_address):
     with socket.create_connection((host, int(port)), PATIENCE) as connection:
         connection.sendall(raw)
     assert own_address.predict('half_plus_two', {'instances': [1]}).status == 200
+
+
+def test_a_body_that_does_not_arrive_is_the_clients_error(serve, model_dirs):
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], rest_api_timeout=0.05)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(address.rest).netloc, timeout=PATIENCE)
+    connection.putrequest('POST', '/v1/models/m:predict')
+    connection.putheader('Content-Length', '1000')
+    connection.endheaders(b'{')
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (408, b'{"error": "the body did not arrive within 0.05 s"}')
+    connection.close()
 
 
 def test_a_client_that_goes_away_while_it_sends(own_address):
