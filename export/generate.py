@@ -13,7 +13,6 @@ Texts come in the order of the prefixes, those of one prefix together; text n of
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import sys
@@ -27,7 +26,6 @@ from export.text_request import TextRequest, batches, numbered
 from pipeline import program
 
 _FLAGS = flags.FLAGS
-_BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
 def prefixes_in(path: str) -> list[str]:
@@ -124,17 +122,12 @@ def _by_prefix(message: str, first_row: int) -> str:
     return re.sub(r'\b(prefix|length|temperature|top_k|top_p|seed)\[(\d+)\]', place, message, count=1)
 
 
-def main() -> int:
+def main() -> None:
     requests = _requests()
     model = _model()
-    try:
-        streams = _FLAGS.server and len(requests) == 1 and not _FLAGS.json and sys.stdout.isatty()
-        if not (streams and _print_stream(model, requests[0])):
-            _print_all(model, requests)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-        return _BROKEN_PIPE
-    return 0
+    streams = _FLAGS.server and len(requests) == 1 and not _FLAGS.json and sys.stdout.isatty()
+    if not (streams and _print_stream(model, requests[0])):
+        _print_all(model, requests)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """What every program here does the same: flags, errors for people, exit codes."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -7,13 +8,15 @@ from absl import app, logging
 
 from data.errors import InputError
 
+_BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 _HELP_FLAGS = {'help', 'helpshort', 'helpfull', '?'}
 
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits.
 
-    Exit codes: 0 or what `main` returns; 1 with one line on stderr when the user's input cannot be used; 130 on Ctrl-C.
+    Exit codes: 0 or what `main` returns; 1 with one line on stderr when the user's input cannot be used; 130 on Ctrl-C;
+    141, without a word, when the reader of the output has gone, as `head` does.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -21,7 +24,12 @@ def run(main: Callable[[], int | None]) -> None:
         try:
             if len(argv) > 1:
                 raise InputError(f'unexpected argument {argv[1]!r}: flags are written --name=value, a glob in quotes.')
-            return main()
+            code = main()
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it flushes at exit
+            return _BROKEN_PIPE
         except InputError as error:
             print(f'error: {error}', file=sys.stderr)
             return 1
