@@ -78,7 +78,9 @@ def _model():
     """What makes the texts: it has `generate(requests)`."""
     if _FLAGS.server is None:
         from export.local import LocalModel  # imports TensorFlow, which takes seconds that a server has spent already
+        from pipeline import devices
 
+        devices.one_thread_an_operation()
         return LocalModel(pathlib.Path(_FLAGS.model_dir))
     if _FLAGS['model_dir'].present:
         raise InputError('give --model_dir or --server, not both: a server has a model of its own.')

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+_FEW = 40  # looked at first: at 32 rows of 1,260 in a seventh of the time that putting all in order takes
+
 
 def sample(
     logits: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor
@@ -22,9 +24,10 @@ def sample(
     def draw() -> tf.Tensor:
         # Division before the maximum is taken off would overflow at a small temperature.
         scaled = (logits - tf.reduce_max(logits, -1, keepdims=True)) / tf.maximum(temperature, 1e-30)[:, tf.newaxis]
+        weights = tf.exp(scaled)
         filtering = tf.reduce_any(top_k > 0) | tf.reduce_any(top_p < 1)
-        kept = tf.cond(filtering, lambda: nucleus(scaled, top_k, top_p), lambda: tf.ones_like(scaled, tf.bool))
-        chosen = inverse_cdf(tf.where(kept, tf.exp(scaled), 0.0), uniform)
+        kept = tf.cond(filtering, lambda: nucleus(weights, top_k, top_p), lambda: tf.ones_like(weights, tf.bool))
+        chosen = inverse_cdf(tf.where(kept, weights, 0.0), uniform)
         return tf.where(temperature > 0, chosen, greedy(logits))
 
     return tf.cond(tf.reduce_any(temperature > 0), draw, lambda: greedy(logits))
@@ -35,21 +38,38 @@ def greedy(logits: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, -1, output_type=tf.int32)
 
 
-def nucleus(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
+def nucleus(weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
     """Which characters stay, `[N, V] bool`: the k most likely (Fan et al. 2018), and of those the smallest set of the
-    most likely that reaches probability p (Holtzman et al. 2020). At least one stays; of equals the first.
+    most likely that reaches the part p of their sum (Holtzman et al. 2020). At least one stays; of equals the first.
+
+    `weights`, `[N, V] float32`, are the probabilities, or any multiples of them.
     """
-    size = logits.shape[-1]
-    ordered, order = tf.math.top_k(logits, size)
-    rank = tf.range(size)
-    within_k = rank < tf.where(top_k > 0, top_k, size)[:, tf.newaxis]
-    probabilities = tf.nn.softmax(tf.where(within_k, ordered, float('-inf')))
-    reached_before = tf.cumsum(probabilities, -1, exclusive=True)
-    within_p = (reached_before < top_p[:, tf.newaxis]) | (top_p >= 1)[:, tf.newaxis] | (rank == 0)
-    last = tf.reduce_sum(tf.cast(within_k & within_p, tf.int32), -1, keepdims=True) - 1
-    threshold = tf.gather(ordered, last, batch_dims=1)
-    last_id = tf.gather(order, last, batch_dims=1)
-    return (logits > threshold) | ((logits == threshold) & (rank <= last_id))
+    size = weights.shape[-1]
+    if size <= _FEW:
+        return _nucleus(weights, top_k, top_p, size)[0]
+    kept, enough = _nucleus(weights, top_k, top_p, _FEW)
+    return tf.cond(tf.reduce_all(enough), lambda: kept, lambda: _nucleus(weights, top_k, top_p, size)[0])
+
+
+def _nucleus(weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The nucleus, and whether that of each row lies within its `count` most likely characters, `[N] bool`.
+
+    Where it does, any larger count gives the same bits: the sums run over the same numbers in the same order. So a row
+    is not touched by one beside it that needs more.
+    """
+    size = weights.shape[-1]
+    ordered, order = tf.math.top_k(weights, count)
+    before = tf.cumsum(ordered, -1, exclusive=True)
+    reached = before + ordered
+    rank, k = tf.range(count), tf.where(top_k > 0, tf.minimum(top_k, size), size)
+    of_k = tf.gather(reached, tf.minimum(k, count) - 1, batch_dims=1)
+    wanted = top_p * tf.where(k < size, of_k, tf.reduce_sum(weights, -1))
+    enough = tf.where(k < size, k <= count, (top_p >= 1) | (reached[:, -1] >= wanted))
+    within = (rank < k[:, tf.newaxis]) & ((before < wanted[:, tf.newaxis]) | (top_p >= 1)[:, tf.newaxis])
+    last = tf.maximum(tf.reduce_sum(tf.cast(within, tf.int32), -1, keepdims=True) - 1, 0)
+    threshold, last_id = tf.gather(ordered, last, batch_dims=1), tf.gather(order, last, batch_dims=1)
+    kept = (weights > threshold) | ((weights == threshold) & (tf.range(size) <= last_id))
+    return kept | ((k == size) & (top_p >= 1))[:, tf.newaxis], enough
 
 
 def inverse_cdf(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:

@@ -65,6 +65,33 @@ def test_the_ends_of_the_uniform_range_choose_a_possible_character(uniform):
         assert _sample(impossible_ends, [uniform])[0] == (1 if uniform == 0 else 2)
 
 
+def _nucleus_of_row(weights: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
+    """By its definition, in float64."""
+    order = np.argsort(-weights, kind='stable')[: top_k or None]
+    before = np.cumsum(weights[order].astype(float)) - weights[order]
+    kept = np.zeros(len(weights), bool)
+    kept[order[before < top_p * weights[order].sum(dtype=float)] if top_p < 1 else order] = True
+    return kept
+
+
+@pytest.mark.parametrize('spread', [0.5, 3.0])
+def test_a_large_vocabularys_nucleus_is_that_of_the_definition_whatever_stands_beside_it(spread):
+    """Some rows need more of the order than the few that are looked at first, and the others must not notice."""
+    knobs = [(0, 0.3), (0, 0.9), (0, 0.999), (5, 1.0), (40, 0.5), (41, 1.0), (200, 0.9), (999, 0.95), (0, 1.0)]
+    top_k, top_p = (np.array(column) for column in zip(*knobs, strict=True))
+    weights = np.exp(np.random.default_rng(1).normal(0, spread, [len(knobs), 300])).astype('f4')
+    weights[:, 7] = weights[:, 3]
+
+    def kept(rows) -> np.ndarray:
+        columns = weights[rows], top_k[rows].astype('i4'), top_p[rows].astype('f4')
+        return samplers.nucleus(*map(tf.constant, columns)).numpy()
+
+    expected = [_nucleus_of_row(*row) for row in zip(weights, top_k, top_p, strict=True)]
+    np.testing.assert_array_equal(kept(slice(None)), expected)
+    for row in range(len(knobs)):
+        np.testing.assert_array_equal(kept([row])[0], expected[row])
+
+
 def test_each_row_has_its_own_knobs():
     rows = [(0.0, 0, 1.0), (1.0, 0, 1.0), (1.0, 2, 1.0), (0.7, 0, 0.5), (1.5, 4, 0.9)]
     logits = tf.random.stateless_normal([5, 50], [1, 2]) * 2

@@ -1,8 +1,10 @@
 """Characters a second that are generated on the CPU, at batch 1 and 32: the artifact beside the trainer and PyTorch.
 
-`artifact` is the signature `generate` of the SavedModel, `trainer` the Generator that the trainer samples with,
-`pytorch` a loop over nn.Embedding, nn.RNN and nn.Linear; all greedily, from prefixes to texts, with a model of the
-section's size. Each is a fresh process; they take turns for some rounds, and medians are compared.
+`artifact` is the signature `generate` of the SavedModel in a program that does as export.generate does (one thread an
+operation), `artifact, threads` in one that leaves TensorFlow its threads, `trainer` the Generator that the trainer
+samples with, `pytorch` a loop over nn.Embedding, nn.RNN and nn.Linear with PyTorch's threads, its faster way. All are
+greedy, from prefixes to texts, with a model of the section's size. Each is a fresh process; they take turns for some
+rounds, and medians are compared.
 
   python -m tests.benchmarks.generation --length=500 --rounds=5
 """
@@ -30,7 +32,13 @@ Generate = Callable[[list[str], int], list[str]]
 
 
 def artifact() -> Generate:
-    """The exported model in `--model_dir`, as a program in Python calls it."""
+    """The exported model in `--model_dir`, as export.generate calls it."""
+    devices.one_thread_an_operation()
+    return artifact_with_threads()
+
+
+def artifact_with_threads() -> Generate:
+    """The same, as any program in Python calls it."""
     import tensorflow as tf
 
     from export.versions import newest_version
@@ -82,7 +90,12 @@ def pytorch() -> Generate:
     return generate
 
 
-CONTESTANTS = {'artifact': artifact, 'trainer': trainer, 'pytorch': pytorch}
+CONTESTANTS = {
+    'artifact': artifact,
+    'artifact, threads': artifact_with_threads,
+    'trainer': trainer,
+    'pytorch': pytorch,
+}
 
 
 def _rate(generate: Generate, prefixes: list[str], length: int) -> float:
@@ -111,7 +124,7 @@ def main() -> None:
         figure = f'batch {size}'
         for name in CONTESTANTS:
             print(f'{figure}, {name}: {turns.median(found, name, figure):,.0f} characters a second')
-        for other in ('trainer', 'pytorch'):
+        for other in ('artifact, threads', 'trainer', 'pytorch'):
             print(f'{figure}, artifact / {other}: {turns.ratio(found, "artifact", other, figure)}')
 
 
