@@ -7,23 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from export.server import model_config
-from export.server.options import Options
 from export.server.server import Server
+from tests.served import serving
 from tests.server import models
 from tests.server.client import Address, Stubs
 
 pytest.register_assert_rewrite('tests.server.contract')
-
-
-@contextlib.contextmanager
-def serving(configs, **options) -> Iterator[tuple[Server, Address]]:
-    """A server in this process on ports of the system's choice, that looks for versions only when told to."""
-    server = Server(configs, Options(rest_api_port=0, port=0, **{'poll_wait': 0.0, **options}), lambda line: None)
-    server.start()
-    try:
-        yield server, address_of(server)
-    finally:
-        server.stop()
 
 
 def address_of(server: Server) -> Address:
@@ -34,7 +23,12 @@ def address_of(server: Server) -> Address:
 def serve() -> Iterator[Callable]:
     """`serve(configs, **options)` -> (server, address), until the test ends."""
     with contextlib.ExitStack() as stack:
-        yield lambda configs, **options: stack.enter_context(serving(configs, **options))
+
+        def serve(configs, **options) -> tuple[Server, Address]:
+            server = stack.enter_context(serving(configs, **options))
+            return server, address_of(server)
+
+        yield serve
 
 
 @pytest.fixture(scope='session')
@@ -48,8 +42,8 @@ def model_dirs(tmp_path_factory):
 @pytest.fixture(scope='session')
 def own_address(model_dirs) -> Iterator[Address]:
     """The server of this project."""
-    with serving(model_config.read(model_dirs / 'models.config')) as (_, address):
-        yield address
+    with serving(model_config.read(model_dirs / 'models.config')) as server:
+        yield address_of(server)
 
 
 @pytest.fixture(scope='session')
