@@ -18,7 +18,7 @@ SECTION = {'random': (69.88, 9.01, 2.70, 1.53, 1.31), 'consecutive': (60.02, 7.0
 PORT = {'gru': 1.815, 'lstm': 4.27}
 HELD_OUT = {
     **{f'heldout-best-seed{seed}': f'best.flags, seed {seed}' for seed in plan.CELL_SEEDS},
-    'heldout-rnn-alike': 'best.flags with --cell=rnn',
+    'heldout-rnn-alike': f'best.flags with {" ".join(plan.RNN_ALIKE)}',
     'heldout-rnn': "the section's RNN and training",
 }
 HELD_OUT_SECONDS = 300
