@@ -74,6 +74,7 @@ def _announce(server, host: str) -> None:
 def main() -> None:
     try:
         from export.server.server import Server
+        from pipeline import devices
     except ModuleNotFoundError as error:
         if (error.name or '').split('.')[0] not in _EXTRA:
             raise
@@ -81,6 +82,7 @@ def main() -> None:
             f"the server needs {error.name}, of the extra 'serve': make serve, or pip install "
             "--constraint constraints.txt --editable '.[serve]'."
         ) from error
+    devices.one_thread_an_operation()
     with StopRequest() as stop:
         server = Server(_models(), _options(), lambda line: print(line, file=sys.stderr, flush=True))
         server.start()
