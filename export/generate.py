@@ -52,8 +52,8 @@ def prefixes_in(path: str) -> list[str]:
 
 def _prefixes() -> list[str]:
     if (_FLAGS.prefix is None) == (_FLAGS.prefix_file is None):
-        found = 'neither' if _FLAGS.prefix is None else 'both'
-        raise InputError(f'give --prefix or --prefix_file, not {found}: --prefix=分开 or --prefix_file=prefixes.txt.')
+        found = 'none of them' if _FLAGS.prefix is None else 'both'
+        raise InputError(f'give either --prefix=分开 or --prefix_file=prefixes.txt, and not {found}.')
     return prefixes_in(_FLAGS.prefix_file) if _FLAGS.prefix is None else _FLAGS.prefix or ['']
 
 

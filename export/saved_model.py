@@ -201,8 +201,9 @@ def main() -> None:
         print(f'no warm-up requests in it: {warmup.HOW_TO_HAVE_THEM}', file=sys.stderr)
     for removed in versions.remove_old(model_dir, _FLAGS.keep_versions):
         print(f'removed {removed}')
+    length = min(50, limits.max_length)
     first = (*recorded.config.training.prefixes, recorded.vocabulary.characters[0])[0]
-    print(f'Next: python -m export.generate --model_dir={_FLAGS.model_dir} --prefix={first} --length=50')
+    print(f'Next: python -m export.generate --model_dir={_FLAGS.model_dir} --prefix={first} --length={length}')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 import pytest
 import tensorflow as tf
@@ -12,6 +13,9 @@ from export.saved_model import export
 from pipeline.config import ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
+
+# A shell that runs the tests in the background has it ignored, and what a test starts and interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你在河这边 我在河那边 ' * 12
