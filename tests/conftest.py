@@ -14,7 +14,7 @@ from pipeline.config import ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
 
-# A shell that runs the tests in the background has it ignored, and what a test starts and interrupts would inherit that.
+# Tests in the background of a shell have SIGINT ignored, and the programs that they start and interrupt would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parent.parent
