@@ -14,7 +14,7 @@ from pipeline.config import ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
 
-# Tests in the background of a shell have SIGINT ignored, and the programs that they start and interrupt would inherit it.
+# In the background of a shell SIGINT is ignored, and the programs that tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parent.parent
