@@ -52,8 +52,8 @@ def prefixes_in(path: str) -> list[str]:
 
 def _prefixes() -> list[str]:
     if (_FLAGS.prefix is None) == (_FLAGS.prefix_file is None):
-        found = 'none of them' if _FLAGS.prefix is None else 'both'
-        raise InputError(f'give either --prefix=分开 or --prefix_file=prefixes.txt, and not {found}.')
+        found = 'none is' if _FLAGS.prefix is None else 'both are'
+        raise InputError(f'give either --prefix=分开 or --prefix_file=prefixes.txt: {found} given.')
     return prefixes_in(_FLAGS.prefix_file) if _FLAGS.prefix is None else _FLAGS.prefix or ['']
 
 

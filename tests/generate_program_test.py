@@ -235,8 +235,8 @@ def test_a_stream_that_ends_early_is_an_error(program_environment, answer, messa
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        ([], 'or --prefix_file=prefixes.txt, and not none'),
-        (['--prefix=分', '--prefix_file=some.txt'], 'or --prefix_file=prefixes.txt, and not both'),
+        ([], 'or --prefix_file=prefixes.txt: none is given'),
+        (['--prefix=分', '--prefix_file=some.txt'], 'or --prefix_file=prefixes.txt: both are given'),
         (['--prefix_file=nowhere.txt'], "prefix_file='nowhere.txt' cannot be read: No such file"),
         (['--prefix_file=empty.txt'], 'on each line, and line 1 is empty'),
         (['--prefix_file=gap.txt'], 'on each line, and line 2 is empty'),
