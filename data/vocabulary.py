@@ -89,8 +89,10 @@ class Vocabulary:
         """Ids of any one-dimensional integer array as a string."""
         return ''.join(self.characters[i] for i in ids)
 
-    def encode_tensor(self, text: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """In the graph: `[N]` UTF-8 strings -> ids `[N, P] int32`, filled up with 0, and lengths `[N] int32`.
+    def encode_tensor(self, text: tf.Tensor, name: str) -> tf.RaggedTensor:
+        """In the graph: `[N]` UTF-8 strings -> ids `[N, None] int32`, each row as long as its string.
+
+        It takes memory for the characters that there are: whoever fills the rows up to the longest checks that first.
 
         Raises:
           InvalidArgumentError (when run): as `encode`; the message names `name`, its row and the character.
@@ -104,8 +106,7 @@ class Vocabulary:
         else:
             checks, flat_ids = [], tf.where(absent, self.unknown_id, flat_ids)
         with tf.control_dependencies(checks):
-            ids = points.with_flat_values(flat_ids)
-            return ids.to_tensor(), tf.cast(ids.row_lengths(), tf.int32)
+            return points.with_flat_values(tf.identity(flat_ids))
 
     def decode_tensor(self, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         """In the graph: the first `lengths[n]` ids of row n of `[N, P] int32` -> `[N]` UTF-8 strings."""
@@ -131,7 +132,7 @@ class Vocabulary:
         def message() -> tf.Tensor:
             first = tf.argmax(tf.cast(absent, tf.int32))
             point = points.flat_values[first]
-            row = tf.strings.as_string(points.value_rowids()[first])
+            row = tf.strings.as_string(tf.searchsorted(points.row_splits, first[tf.newaxis], side='right')[0] - 1)
             character = tf.strings.unicode_encode(point[tf.newaxis], 'UTF-8')
             return tf.strings.join(
                 [name, '[', row, "] contains '", character, "' (U+", _hexadecimal(point), '), ', self._not_among()]

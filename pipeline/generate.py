@@ -118,7 +118,8 @@ class Generator(tf.Module):
         """
         knobs = {'length': length, 'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'seed': seed}
         with tf.control_dependencies(checks.rows('prefix', prefix, **knobs)):
-            ids, prefix_length = self.vocabulary.encode_tensor(prefix, 'prefix')
+            ids = self.vocabulary.encode_tensor(prefix, 'prefix')
+        prefix_length = tf.cast(ids.row_lengths(), tf.int32)
         limits = self._limits
         finite = tf.math.is_finite(temperature)
         with tf.control_dependencies(
@@ -130,7 +131,7 @@ class Generator(tf.Module):
                 checks.each('top_p', top_p, (top_p > 0) & (top_p <= 1), 'be above 0 and at most 1 (off)'),
             ]
         ):
-            return tf.identity(ids), tf.identity(prefix_length), tf.identity(length)
+            return ids.to_tensor(), tf.identity(prefix_length), tf.identity(length)
 
 
 def without(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:

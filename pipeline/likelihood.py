@@ -52,7 +52,8 @@ class TextLikelihood(tf.Module):
     def checked(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """All checks of a call: the texts' ids `[N, P] int32` and their lengths `[N] int32`, once they hold."""
         with tf.control_dependencies(checks.rows('text', text)):
-            ids, text_length = self._vocabulary.encode_tensor(text, 'text')
+            ids = self._vocabulary.encode_tensor(text, 'text')
+        text_length = tf.cast(ids.row_lengths(), tf.int32)
         check = checks.within('text', text_length, 2, self._limits.max_text, counts=True)
         with tf.control_dependencies([check]):
-            return tf.identity(ids), tf.identity(text_length)
+            return ids.to_tensor(), tf.identity(text_length)

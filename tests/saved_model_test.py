@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -164,6 +165,19 @@ def test_refuses_a_bad_row_and_its_check_refuses_it_alike(loaded, case):
     for function in (loaded.signatures[signature], getattr(loaded, f'check_{signature}')):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             function(**inputs)
+
+
+@pytest.mark.parametrize('signature', ['serving_default', 'generate', 'score'])
+@pytest.mark.parametrize(('character', 'message'), [('分', r'\[7\] has 250000 characters'), ('囧', r'\[7\] contains')])
+def test_one_long_row_is_refused_before_the_others_are_filled_up_to_it(loaded, signature, character, message):
+    inputs = sample_requests.mixed(2048, STATE, SIZE)[signature]
+    text = 'text' if signature == 'score' else 'prefix'
+    inputs[text][7] = (character * 250_000).encode()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for function in (loaded.signatures[signature], getattr(loaded, f'check_{signature}')):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=text + message):
+            function(**{k: tf.constant(v) for k, v in inputs.items()})
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB; to fill them takes twice that
 
 
 @pytest.mark.parametrize('signature', ['serving_default', 'generate', 'score', 'step'])

@@ -10,8 +10,9 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from export.server import errors
 
-# A TensorProto may give fewer values than it has elements (the last one is repeated): few bytes, many elements.
-_MOST_REPEATED = 2**20
+# A TensorProto may give fewer values than it has elements, the last one is repeated: few bytes sent, many allocated.
+_MOST_REPEATED = 4 * 2**20  # bytes
+_STRING_SIZE = 24  # bytes of a string in a tensor, however short
 
 _FIELDS = {
     tf.float32: 'float_val',
@@ -94,8 +95,9 @@ def _check_size(name: str, proto: tensor_pb2.TensorProto, elements: int, dtype: 
         smallest = elements if dtype == tf.string else elements * dtype.size
         fits = len(proto.tensor_content) >= smallest if dtype == tf.string else len(proto.tensor_content) == smallest
     else:
-        values = len(getattr(proto, _FIELDS[dtype])) if dtype in _FIELDS else 0
-        fits = values == elements or (values < elements <= _MOST_REPEATED)
+        values = getattr(proto, _FIELDS[dtype]) if dtype in _FIELDS else []
+        last = max(_STRING_SIZE, len(values[-1]) if values else 0) if dtype == tf.string else dtype.size
+        fits = len(values) == elements or (len(values) < elements <= _MOST_REPEATED // last)
     if not fits:
         raise errors.invalid(f'tensor parsing error: {name}: its values do not fill {elements} elements.')
 

@@ -101,6 +101,17 @@ def test_malformed_tensors(name, stubs):
     assert stubs.predict(predict_request('half_plus_two', x=np.float32([1])))['y'] == [2.5]
 
 
+@pytest.mark.parametrize('value', [b'', b'a' * 4000], ids=len)
+def test_a_string_that_is_repeated_too_often(value, stubs):
+    request = predict_request('charrnn')
+    request.inputs['prefix'].CopyFrom(_tensor(dtype=types_pb2.DT_STRING, dims=[2**18], string_val=[value]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(grpc.RpcError, match='its values do not fill 262144 elements') as error:
+        stubs.predict(request)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # KiB
+
+
 @pytest.mark.parametrize('content', [b'', b'\x05abc', b'\xff' * 12, b'\0' * 3], ids=repr)
 def test_malformed_string_contents(content, stubs):
     request = predict_request('charrnn')
