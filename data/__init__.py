@@ -41,6 +41,9 @@ def _quietly(action: Callable[[], None]) -> None:
         os.dup2(held_back.fileno(), 2)
         try:
             action()
+        except KeyboardInterrupt:
+            sys.excepthook = _interrupted
+            raise
         except BaseException:
             held_back.seek(0)
             os.write(shown, held_back.read())
@@ -49,6 +52,12 @@ def _quietly(action: Callable[[], None]) -> None:
             os.dup2(shown, 2)
             os.close(shown)
             del os.environ['TF_CPP_MIN_LOG_LEVEL']  # read by now; a child process holds back its own
+
+
+def _interrupted(*error) -> None:
+    """Instead of a traceback through all of TensorFlow, for a program; whoever goes on after this has one again."""
+    sys.excepthook = sys.__excepthook__
+    print('interrupted', file=sys.stderr)
 
 
 sys.meta_path.insert(0, _QuietTensorFlow())

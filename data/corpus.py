@@ -39,17 +39,17 @@ def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_c
     Args:
       corpus: a name out of `NAMES`, an http(s) URL, a file (`.zip`: its `.txt` members; `.gz`: unpacked), a folder (all
         its `.txt`, `.gz` and `.zip` files, below it too, in the order of their names) or a glob.
-      encoding: the name of a Python text encoding (not for known names, which are UTF-8); a byte order mark at the
-        start is dropped.
+      encoding: the name of a Python text encoding; a byte order mark at the start is dropped.
       newlines: `space` turns each `\n` and each `\r` into one space, as the book's section does; `keep` keeps every
         line break as one `\n`.
       max_characters: only so many from the start, counted after that; 0 takes all.
 
     Raises:
-      InputError: nothing there, nothing in it, or bytes that `encoding` cannot decode.
+      InputError: nothing there, nothing in it, bytes that `encoding` cannot decode, or another encoding than that of
+        a known name.
     """
-    if corpus in NAMES:
-        encoding = 'utf-8'
+    if corpus in NAMES and not _is_utf_8(encoding):
+        raise InputError(f'encoding={encoding!r} does not go with corpus={corpus}, which is UTF-8: leave encoding out.')
     documents = [_decode(content, encoding, label) for path in _paths(corpus) for label, content in _documents(path)]
     text = _normalise('\n'.join(documents), newlines)[: max_characters or None]
     if not text.strip():
@@ -126,6 +126,13 @@ def _zip_members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
 
 def _is_text_member(name: str) -> bool:
     return name.lower().endswith('.txt') and not name.startswith('__MACOSX/')  # macOS keeps its own notes there
+
+
+def _is_utf_8(encoding: str) -> bool:
+    try:
+        return codecs.lookup(encoding).name == 'utf-8'
+    except (LookupError, ValueError):
+        return False
 
 
 def _decode(content: bytes, encoding: str, label: str) -> str:

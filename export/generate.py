@@ -12,7 +12,6 @@ Texts come in the order of the prefixes, those of one prefix together; text n of
 """
 
 import dataclasses
-import json
 import pathlib
 import re
 import sys
@@ -110,7 +109,7 @@ def _print_all(model, requests: Sequence[TextRequest]) -> None:
             raise InputError(_by_prefix(str(error), printed)) from error
         for request, generated in zip(batch, texts, strict=True):
             fields = dataclasses.asdict(request) | generated._asdict()
-            print(json.dumps(fields, ensure_ascii=False) if _FLAGS.json else generated.text)
+            print(program.json_line(fields) if _FLAGS.json else generated.text)
         sys.stdout.flush()
         printed += len(batch)
 
@@ -140,7 +139,9 @@ if __name__ == '__main__':
         'Ask a server instead, ours or TensorFlow Serving: http://host:port[/v1/models/NAME[/versions/N]]. Without a '
         'NAME it is charrnn.',
     )
-    flags.DEFINE_list('prefix', None, 'What the texts begin with, separated by commas.')
+    flags.DEFINE_list(
+        'prefix', None, 'What the texts begin with, separated by commas; one with a comma in it in double quotes.'
+    )
     flags.DEFINE_string('prefix_file', None, 'A UTF-8 file with a prefix on each line, taken as it is; - is stdin.')
     flags.DEFINE_integer('num_samples', 1, 'Texts for each prefix.', lower_bound=1, upper_bound=1_000_000)
     flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=2**31 - 1)

@@ -26,7 +26,7 @@ from absl import flags
 from data.errors import InputError
 from data.vocabulary import Vocabulary
 from export import description, versions, warmup
-from pipeline import checks, likelihood, program, run_directory
+from pipeline import checks, command_line, likelihood, program, run_directory
 from pipeline.checkpoints import CHECKPOINTS, load_model
 from pipeline.checks import Limits
 from pipeline.generate import SIGNATURE, Generator
@@ -202,8 +202,9 @@ def main() -> None:
     for removed in versions.remove_old(model_dir, _FLAGS.keep_versions):
         print(f'removed {removed}')
     length = min(50, limits.max_length)
-    first = (*recorded.config.training.prefixes, recorded.vocabulary.characters[0])[0]
-    print(f'Next: python -m export.generate --model_dir={_FLAGS.model_dir} --prefix={first} --length={length}')
+    candidates = (*recorded.config.training.prefixes, *recorded.vocabulary.characters)
+    prefix = command_line.list_item(next(filter(command_line.can_be_list_item, candidates), ''))
+    print(f'Next: {command_line.command("export.generate", model_dir=model_dir, prefix=prefix, length=length)}')
 
 
 if __name__ == '__main__':

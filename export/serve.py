@@ -14,6 +14,7 @@ import os
 import pathlib
 import sys
 import time
+import urllib.parse
 
 from absl import flags
 
@@ -63,7 +64,7 @@ def _announce(server, host: str) -> None:
     name = server.manager.names[0]
     shown = f'[{host}]' if ':' in host else host
     root = f'http://{shown}:{server.rest_port}'
-    url = f'{root}/v1/models/{name}'
+    url = f'{root}/v1/models/{urllib.parse.quote(name, safe="")}'
     for model in server.manager.names:
         print(f'{model}: version {", ".join(map(str, server.manager.available(model)))}')
     print(f'Studio, in a browser: {root}/')
@@ -107,7 +108,8 @@ if __name__ == '__main__':
     flags.DEFINE_string(
         'model_config_file',
         None,
-        'A ModelServerConfig in text form: several models, policies, labels. The flags above are ignored then.',
+        'A ModelServerConfig in text form: several models, policies, labels. Then --model_name, --model_base_path and '
+        '--model_version_policy are ignored.',
     )
     flags.DEFINE_string('host', _default.host, 'Where to listen. There is no authentication: mind who can reach it.')
     flags.DEFINE_integer('rest_api_port', _default.rest_api_port, 'Port of the REST API; 0: any.', 0, 65535)
@@ -144,7 +146,10 @@ if __name__ == '__main__':
         'max_num_load_retries', _default.max_num_load_retries, 'How often to try a broken version again.', 0
     )
     flags.DEFINE_integer(
-        'load_retry_interval_micros', round(_default.load_retry_interval * 1e6), 'The time between such tries.', 0
+        'load_retry_interval_micros',
+        round(_default.load_retry_interval * 1e6),
+        'The time between tries to load a broken version.',
+        0,
     )
     flags.DEFINE_float(
         'drain_seconds', _default.drain, 'How long requests in progress may take after SIGTERM or Ctrl-C.', 0.0

@@ -13,7 +13,6 @@ by others; how many these are is shown, and perplexities of runs that differ in 
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 
@@ -30,6 +29,7 @@ from pipeline.model import CharRNN
 from pipeline.run_directory import Recorded
 
 _FLAGS = flags.FLAGS
+_MOST_UNKNOWN = 0.25  # of a text whose perplexity is still one of that text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,8 @@ def report(evaluation: Evaluation) -> str:
     ]
     for name, nats in evaluation.nats.items():
         lines.append(f'{name:8}{scoring.perplexity(nats):12.2f}{nats:12.4f}{nats / math.log(2):12.4f}')
+    if evaluation.unknown_rate > _MOST_UNKNOWN:
+        lines.append('So much of this text is unknown to the model that the figures say little about it.')
     return '\n'.join(lines)
 
 
@@ -107,7 +109,7 @@ def main() -> None:
     checkpoint = load_model(run_dir, model, _FLAGS.checkpoint)
     evaluation = evaluate(model, recorded, text, name)
     if _FLAGS.json:
-        print(json.dumps({'checkpoint': checkpoint, 'corpus': name} | evaluation.to_dict(), ensure_ascii=False))
+        print(program.json_line({'checkpoint': checkpoint, 'corpus': name} | evaluation.to_dict()))
     else:
         print(f'{checkpoint} on {name}:\n{report(evaluation)}')
 

@@ -1,6 +1,7 @@
 """What a person sees of a run: lines and a bar in the console, curves and samples in TensorBoard."""
 
 import pathlib
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pipeline.trainer import Progress
 
 _SECONDS_BETWEEN_LINES = 60.0
 _FLUSH_MILLIS = 5000
+_BAR_COLUMNS = 75  # Keras' own 20, and the widest figures on both sides of it
 _CLEAR_LINE = '\r\033[K'
 
 
@@ -28,6 +30,11 @@ def _chart(title: str) -> layout_pb2.Chart:
 _LAYOUT = layout_pb2.Layout(
     category=[layout_pb2.Category(title='train and valid', chart=[_chart('perplexity'), _chart('loss')])]
 )
+
+
+def _has_room_for_a_bar() -> bool:
+    """A bar that wraps cannot be drawn over: it would leave a line for each step."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= _BAR_COLUMNS
 
 
 class Monitor:
@@ -46,8 +53,8 @@ class Monitor:
     ):
         """Writes TensorBoard events into `run_dir`, whose curves stand as far as epoch `num_epochs_done`.
 
-        `settings` of a new run go into TensorBoard's HParams; `clock` tells seconds; `terminal` is stdout's kind unless
-        given.
+        `settings` of a new run go into TensorBoard's HParams; `clock` tells seconds; `terminal` says whether to draw a
+        bar: unless given, where stdout is a terminal wide enough for one.
         """
         self._writer = tf.summary.create_file_writer(str(run_dir), flush_millis=_FLUSH_MILLIS)
         self._forget_later_than(num_epochs_done)
@@ -58,7 +65,7 @@ class Monitor:
         self._last_line = clock()
         self._first_step = first_step
         self._seconds, self._characters = 0.0, 0  # of this epoch
-        terminal = sys.stdout.isatty() if terminal is None else terminal
+        terminal = _has_room_for_a_bar() if terminal is None else terminal
         self._bar = Progbar(last_step - first_step, stateful_metrics=['perplexity']) if terminal else None
 
     def _forget_later_than(self, epoch: int) -> None:

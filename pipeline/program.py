@@ -1,15 +1,16 @@
 """What every program here does the same: flags, errors for people, exit codes."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from data.errors import InputError
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
-_HELP_FLAGS = {'help', 'helpshort', 'helpfull', '?'}
+_HELP_FLAGS = {'h', 'help', 'helpshort', 'helpfull', '?'}
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -22,6 +23,7 @@ def run(main: Callable[[], int | None]) -> None:
     def guarded(argv: list[str]) -> int | None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow reports each save at INFO
         try:
+            _check_text(sys.argv)
             if len(argv) > 1:
                 raise InputError(f'unexpected argument {argv[1]!r}: flags are written --name=value, a glob in quotes.')
             code = main()
@@ -37,13 +39,34 @@ def run(main: Callable[[], int | None]) -> None:
             print('interrupted', file=sys.stderr)
             return 130
 
+    sys.stdout.reconfigure(errors='backslashreplace')  # what this terminal's encoding has not is shown, not a failure
     app.run(guarded, flags_parser=_parse_flags)
 
 
+def json_line(fields: dict) -> str:
+    """`fields` as a line of JSON for stdout, escaped where its encoding has not all characters."""
+    return json.dumps(fields, ensure_ascii=sys.stdout.encoding.lower() != 'utf-8')
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Raises `InputError` for an argument whose bytes are no text in the encoding of this environment."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f'the argument {os.fsencode(argument)} is not {sys.getfilesystemencoding()}, the encoding of this '
+                f'environment: write it so, or set PYTHONUTF8=1 where the terminal writes UTF-8.'
+            ) from None
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
-    """As absl does, but asking for help is no failure."""
+    """As absl does, but an error is one line, `-h` is known, and asking for help is no failure."""
     try:
-        return app.parse_flags_with_usage(argv)
+        return flags.FLAGS([{'-h': '--help'}.get(argument, argument) for argument in argv])
+    except flags.Error as error:
+        print(f'error: {error}. --help shows all flags.', file=sys.stderr)
+        sys.exit(1)
     except SystemExit:
         if any(argument.lstrip('-').split('=')[0] in _HELP_FLAGS for argument in argv[1:]):
             sys.exit(0)

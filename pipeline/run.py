@@ -12,7 +12,7 @@ from data import corpus
 from data.split import split
 from data.vocabulary import Vocabulary
 from data.windows import Windows
-from pipeline import devices, run_directory, scoring
+from pipeline import command_line, devices, run_directory, scoring
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, DataConfig, TrainingConfig, parse_interval, parse_steps
 from pipeline.generate import Generator
@@ -78,6 +78,7 @@ def read_material(data: DataConfig) -> Material:
 
 def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, windows: Windows) -> int:
     """The run itself, once it is known to fit `run_dir` and to be alone there."""
+    begun = run_directory.exists(run_dir)
     device = devices.prepare()
     model = CharRNN(config.model, len(material.vocabulary), config.training.seed)
     trainer = Trainer(model, windows, config.training)
@@ -92,6 +93,8 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     )
     if material.valid:
         print(describe(material.valid, material.vocabulary))
+    if begun and not trainer.step:
+        print('nothing had been saved yet: begins again')
     if trainer.step:
         print(f'goes on after epoch {epochs_done} of {config.training.num_epochs}')
     if reason := _nothing_left(trainer, last_step):
@@ -105,9 +108,9 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
         train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
     if stop.signal:
-        print(f'{stop.signal.name}: saved. To go on: python -m pipeline.train --run_dir={run_dir}')
+        print(f'{stop.signal.name}: saved. To go on: {command_line.command("pipeline.train", run_dir=run_dir)}')
     else:
-        print(f'saved in {run_dir}. Next: python -m export.saved_model --run_dir={run_dir}')
+        print(f'saved in {run_dir}. Next: {command_line.command("export.saved_model", run_dir=run_dir)}')
     return stop.exit_code
 
 

@@ -43,7 +43,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string('encoding', DataConfig.encoding, 'How the text is encoded, such as utf-8, gb18030 or utf-16.')
 flags.DEFINE_enum(
-    'newlines', DataConfig.newlines, corpus.NEWLINES, 'space: line breaks become spaces. keep: the model learns them.'
+    'newlines',
+    DataConfig.newlines,
+    corpus.NEWLINES,
+    'space: line breaks become spaces, that of a DOS file two, as in the section. keep: the model learns them.',
 )
 flags.DEFINE_integer('max_characters', DataConfig.max_characters, 'Learn from so many characters of the start; 0: all.')
 flags.DEFINE_float(
@@ -120,7 +123,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer('sample_every', TrainingConfig.sample_every, 'Epochs between samples of text; 0: none.')
 flags.DEFINE_integer('sample_length', TrainingConfig.sample_length, 'Characters that a sample adds to its prefix.')
-flags.DEFINE_list('prefixes', list(TrainingConfig.prefixes), 'What samples begin with, separated by commas.')
+flags.DEFINE_list(
+    'prefixes',
+    list(TrainingConfig.prefixes),
+    'What samples begin with, separated by commas; one with a comma in it stands in double quotes. A text that has not '
+    "the default's characters is sampled from its first word.",
+)
 flags.DEFINE_string(
     'run_dir',
     None,

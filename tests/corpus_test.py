@@ -256,7 +256,8 @@ def test_what_is_no_text_encoding_is_refused(tmp_path, encoding):
 
 
 def test_known_names_bring_their_own_encoding():
-    assert load('lyrics', encoding='gb18030') == load('lyrics')
+    assert load('lyrics', encoding='UTF8') == load('lyrics')
+    assert "encoding='gb18030' does not go with corpus=lyrics" in _message('lyrics', encoding='gb18030')
 
 
 def test_notes_that_macos_puts_into_zips_are_no_texts(tmp_path):

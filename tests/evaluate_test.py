@@ -38,3 +38,10 @@ def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
     total, of_unknown = sum(recorded.counts) + len(vocabulary), recorded.counts[vocabulary.unknown_id] + 1
     assert figures['unigram']['perplexity'] == pytest.approx(total / of_unknown)
     assert figures['unknown_rate'] == 1
+
+
+def test_where_most_is_unknown_the_table_says_what_that_means():
+    nats = {'model': 1.0, 'unigram': 2.0, 'uniform': 3.0}
+    warning = 'So much of this text is unknown to the model'
+    assert warning in evaluate.report(evaluate.Evaluation(9, 8, 0.26, nats))
+    assert warning not in evaluate.report(evaluate.Evaluation(9, 8, 0.25, nats))

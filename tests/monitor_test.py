@@ -48,6 +48,17 @@ def test_a_terminal_has_a_bar_and_lines_above_it(tmp_path, capsys):
     assert capsys.readouterr().out == '\r\033[Ka line\n'
 
 
+@pytest.mark.parametrize(('columns', 'has_bar'), [('74', False), ('80', True)])
+def test_a_terminal_too_narrow_for_the_bar_has_the_lines_alone(tmp_path, capsys, monkeypatch, columns, has_bar):
+    monkeypatch.setenv('COLUMNS', columns)
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    monitor = Monitor(tmp_path, 0, 99_999, 0)
+    monitor.after_call(PROGRESS)
+    bar = re.sub(r'\x1b\[\d*m|[\r\n]', '', capsys.readouterr().out)
+    assert bool(bar) == has_bar
+    assert len(bar) < int(columns)
+
+
 def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
     monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
     for epoch in (1, 2):

@@ -186,9 +186,10 @@ def test_stop_ends_the_stream_here_and_at_the_server(studio):
     assert len(_generate(page)) == 2 * PLACES + 3
 
 
-def test_works_with_the_keyboard_alone(studio, folders):
+def test_works_with_the_keyboard_alone(studio, folders, vocabulary):
     """The page opens in the prefix; Tab goes through what can be set, in the order in which it is seen."""
     page = studio()
+    assert page.input_value('#prefix') in vocabulary.characters  # something to try, and selected: typing replaces it
     page.keyboard.type('分开')
     page.keyboard.press('Control+Enter')
     sync_api.expect(page.locator('#status')).to_contain_text('Done')

@@ -11,16 +11,17 @@ from export.server.servable import DEFAULT_SIGNATURE, Servable
 
 def body(servable: Servable) -> str:
     """JSON without single quotes, so that a shell takes it between them."""
-    name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in servable.signatures else min(servable.signatures)
+    called = [name for name, signature in servable.signatures.items() if signature.inputs]
+    name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in called else min(called, default=DEFAULT_SIGNATURE)
     inputs = servable.signatures[name].inputs
-    text = _text(servable.description)
-    values = {key: _value(info, text) for key, info in sorted(inputs.items())}
+    prefix = text(servable.description)
+    values = {key: _value(info, prefix) for key, info in sorted(inputs.items())}
     request: dict[str, Any] = {} if name == DEFAULT_SIGNATURE else {'signature_name': name}
     request['inputs'] = values if len(values) != 1 else next(iter(values.values()))
     return json.dumps(request, ensure_ascii=False).replace("'", '\\u0027')
 
 
-def _text(description: dict | None) -> str:
+def text(description: dict | None) -> str:
     """What the model was sampled with when it was trained, where it knows those characters."""
     if description is None:
         return ''

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from export.server import example
 from export.server.errors import ServingError
 from export.server.manager import Manager
 from export.server.predictor import specification
@@ -62,6 +63,7 @@ def _description(servable: Servable, newest: bool) -> dict:
         'label': servable.name if newest else f'{servable.name} version {servable.version}',
         'path': path if newest else f'{path}/versions/{servable.version}',
         'version': servable.version,
+        'example': example.text(servable.description),
     } | {key: servable.description.get(key) for key in _KEYS}
 
 

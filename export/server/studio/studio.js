@@ -91,7 +91,7 @@ const readAddress = () => {
   const given = new URLSearchParams(location.hash.slice(1));
   const asked = models.findIndex((one) => one.label === given.get('model'));
   if (asked >= 0) $('model').selectedIndex = asked;
-  const defaults = { prefix: '', length: `${Math.min(model().default_length, model().limits.max_length)}`, ...logic.DEFAULTS };
+  const defaults = { prefix: form.prefix.value || model().example, length: `${Math.min(model().default_length, model().limits.max_length)}`, ...logic.DEFAULTS };
   for (const name of FIELDS) form[name].value = given.get(name) ?? defaults[name];
 };
 
@@ -281,6 +281,7 @@ const start = async () => {
   }
   if (!models.length) return say(NO_MODEL, true);
   readAddress();
+  if (form.prefix.value === model().example) form.prefix.select(); // so that typing takes its place
   showModel();
   onInput();
   listen();
