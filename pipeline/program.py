@@ -65,7 +65,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS([{'-h': '--help'}.get(argument, argument) for argument in argv])
     except flags.Error as error:
-        print(f'error: {error}. --help shows all flags.', file=sys.stderr)
+        print(f'error: {str(error).removeprefix("ERROR:: ")} (--help shows all flags)', file=sys.stderr)
         sys.exit(1)
     except SystemExit:
         if any(argument.lstrip('-').split('=')[0] in _HELP_FLAGS for argument in argv[1:]):
