@@ -1,5 +1,6 @@
 """A new version takes over without a failed request; a broken one is reported, and what was there stays."""
 
+import re
 import shutil
 import threading
 
@@ -11,9 +12,11 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from data.errors import InputError
 from export.server import model_config
 from export.server.model_config import ModelConfig
+from export.server.options import Options
+from export.server.server import Server
 from tests.conftest import ROOT
 from tests.server import models
-from tests.server.client import Stubs, predict_request
+from tests.server.client import PATIENCE, Stubs, predict_request
 
 THREADS = 8
 
@@ -131,3 +134,45 @@ def _of_version(version):
     request = predict_request('m', x=[1.0])
     request.model_spec.version.value = version
     return request
+
+
+def test_the_watcher_outlives_whatever_fails_and_says_it_once(tmp_path):
+    models.write_half_plus_two(tmp_path / '1')
+    said, ended = [], threading.Event()
+
+    def report(line):
+        said.append(line.splitlines()[-1])
+        if 'available' not in line:
+            raise BrokenPipeError
+
+    server = Server([ModelConfig('m', tmp_path)], Options(rest_api_port=0, port=0, poll_wait=0.001), report)
+    failures = [InputError('a'), InputError('a'), OSError('b'), RuntimeError('c'), None, RuntimeError('c')]
+    turns = iter(failures)
+
+    def poll():
+        failure = next(turns, ended)
+        if failure is ended:
+            ended.set()
+        elif failure:
+            raise failure
+
+    server.manager.poll = poll
+    server.start()
+    try:
+        assert ended.wait(PATIENCE)
+    finally:
+        server.stop()
+    assert said == ['m version 1 is available', 'a', 'b', 'RuntimeError: c', 'RuntimeError: c']
+
+
+def test_a_path_that_is_no_folder_of_versions_says_what_it_is(serve, tmp_path):
+    models.write_half_plus_two(tmp_path / '1')
+    for path, problem in {
+        tmp_path / '1': f"/1' is one version of a model: give the folder that holds it, '{tmp_path}'.",
+        tmp_path / '1' / 'saved_model.pb': "/saved_model.pb' is no folder: give the one that holds the versions",
+    }.items():
+        with pytest.raises(InputError, match=re.escape(problem)):
+            serve([ModelConfig('m', path)])
+    (tmp_path / '1').rename(tmp_path / 'mine')
+    with pytest.raises(InputError, match='and let its own name be a number'):
+        serve([ModelConfig('m', tmp_path / 'mine')])
