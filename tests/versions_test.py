@@ -1,5 +1,6 @@
 """Version directories: which there are, which is next, and that none is ever seen half."""
 
+import os
 import pathlib
 import threading
 
@@ -33,6 +34,45 @@ def test_the_next_version_is_above_all_there_are(tmp_path):
     _folders(tmp_path, '2', '00000123', 'aside')
     (tmp_path / '124').write_text('no directory')
     assert versions.add(tmp_path / 'aside', tmp_path).name == '125'
+
+
+def test_a_number_that_no_request_can_name_is_no_version(tmp_path):
+    _folders(tmp_path, '7', '9223372036854775808', 'aside', 'another')
+    assert list(versions.versions(tmp_path)) == [7]
+    assert versions.add(tmp_path / 'aside', tmp_path).name == '8'
+    _folders(tmp_path, '9223372036854775807')
+    assert versions.newest_version(tmp_path).name == '9223372036854775807'
+    with pytest.raises(InputError, match='has version 9223372036854775807, the largest there can be'):
+        versions.add(tmp_path / 'another', tmp_path)
+
+
+@pytest.mark.parametrize('look', [versions.versions, versions.newest_version, versions.is_version])
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path, look):
+    with pytest.raises(InputError, match=f'^{tmp_path}/n* cannot be read: .*too long'):
+        look(tmp_path / ('n' * 300))
+    (tmp_path / '3').symlink_to('n' * 300)
+    if look is not versions.is_version:
+        with pytest.raises(InputError, match=f'^{tmp_path} cannot be read: .*/3'):
+            look(tmp_path)
+
+
+def test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    for name in ('listdir', 'scandir'):  # modes alone do not keep root out
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(InputError, match=r'cannot be read: .*Permission denied'):
+        versions.versions(tmp_path)
+
+
+def test_what_is_not_there_holds_no_version(tmp_path):
+    (tmp_path / '3').symlink_to('nowhere')
+    (tmp_path / '4').symlink_to('4')
+    (tmp_path / 'file').touch()
+    for path in (tmp_path, tmp_path / 'none', tmp_path / 'file'):
+        assert versions.versions(path) == {}
+        assert not versions.is_version(path)
 
 
 def test_of_exports_at_the_same_moment_each_gets_a_version(tmp_path, monkeypatch):
@@ -81,3 +121,25 @@ def test_a_version_that_is_removed_is_out_of_sight_before_it_loses_a_file(tmp_pa
     monkeypatch.setattr(versions.shutil, 'rmtree', remove_and_look)
     versions.remove_old(tmp_path, 1)
     assert seen == [[2, 3], [3]]
+
+
+def test_each_old_version_is_removed_by_one_of_two_exports(tmp_path, monkeypatch):
+    """The slower one has looked before the faster one removes."""
+    _folders(tmp_path, '1', '2', '3')
+    found = versions.versions(tmp_path)
+    assert [path.name for path in versions.remove_old(tmp_path, 1)] == ['1', '2']
+    monkeypatch.setattr(versions, 'versions', lambda model_dir: found)
+    assert versions.remove_old(tmp_path, 1) == []
+    assert [path.name for path in tmp_path.iterdir()] == ['3']
+
+
+def test_a_version_that_cannot_be_removed_is_named_and_stays_as_it_was(tmp_path, monkeypatch):
+    _folders(tmp_path, '1', '2')
+
+    def refuse(path, target):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(pathlib.Path, 'rename', refuse)
+    with pytest.raises(InputError, match=r'/1 cannot be removed: .*Permission denied.* by hand'):
+        versions.remove_old(tmp_path, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['1', '2']

@@ -69,3 +69,13 @@ def from_tensorflow(error: tf.errors.OpError) -> ServingError:
     message = assertions.sentence(error.message)
     code = _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN)
     return ServingError(code, message)
+
+
+def from_exception(error: Exception) -> ServingError:
+    """Why a model cannot be loaded, without the trace, which would keep what was loaded of it."""
+    if isinstance(error, ServingError):
+        return ServingError(error.code, error.message)
+    if isinstance(error, tf.errors.OpError):
+        return from_tensorflow(error)
+    code = grpc.StatusCode.NOT_FOUND if isinstance(error, FileNotFoundError) else grpc.StatusCode.UNKNOWN
+    return ServingError(code, (str(error) or type(error).__name__).splitlines()[0])

@@ -1,7 +1,8 @@
 """Which versions of which models are served: watches their folders, swaps a new version in, lets an old one finish.
 
-A new version is loaded and warmed up before the old one goes. One that cannot be is reported and tried again, and what
-was there stays. `poll` does one round of all that; nothing here sleeps or has a thread.
+A new version is loaded and warmed up before the old one goes, and so is one that replaces another of its number. One
+that cannot be is reported and tried again, and what was there stays. `poll` does one round of all that; nothing here
+sleeps or has a thread. The lock is never held while the disk is asked, since requests wait for it.
 """
 
 import contextlib
@@ -13,18 +14,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grpc
-import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
+from data.errors import InputError
 from export import versions
-from export.server import errors
+from export.server import changes, errors
 from export.server.errors import ServingError
 from export.server.model_config import ModelConfig
 from export.server.servable import Servable
 
 State = get_model_status_pb2.ModelVersionStatus.State
-
-_LARGEST_VERSION = 2**63 - 1
 
 Load = Callable[[str, int, pathlib.Path], Servable]
 
@@ -35,11 +34,12 @@ class _Version:
 
     state: int = State.START
     servable: Servable | None = None
+    identity: tuple | None = None  # of what was loaded
     leases: int = 0
     error: ServingError | None = None
     failures: int = 0
     retry_at: float = 0.0  # seconds of the manager's clock
-    files: tuple = ()  # as they were at the last failure
+    files: int | None = None  # as they were when it failed last
 
 
 class Manager:
@@ -64,21 +64,27 @@ class Manager:
         self._clock = clock
         self._report = report
         self._lock = threading.Lock()
+        self._replaced: list[tuple[str, _Version]] = []  # by others of the same number
 
     @property
     def names(self) -> list[str]:
         return list(self._models)
 
     def poll(self) -> None:
-        """Looks at the folders once, loads what is new, unloads what is no longer wanted."""
+        """Looks at the folders once, loads what is new, unloads what is no longer wanted.
+
+        Raises:
+          InputError: a folder cannot be read. What was served of it stays, and the other models have been looked at.
+        """
+        unreadable = []
         for model in self._models.values():
-            on_disk = {v: path for v, path in versions.versions(model.base_path).items() if v <= _LARGEST_VERSION}
-            wanted = model.wanted(list(on_disk))
-            for version in wanted:
-                self._attempt(model.name, version, on_disk[version])
-            self._retire(model.name, wanted)
-            self._forget(model.name, on_disk)
+            try:
+                self._poll(model)
+            except InputError as error:
+                unreadable.append(str(error))
         self._unload()
+        if unreadable:
+            raise InputError('; '.join(unreadable))
 
     @contextlib.contextmanager
     def lease(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
@@ -145,37 +151,70 @@ class Manager:
     def _available(self, name: str) -> list[int]:
         return sorted(v for v, entry in self._versions.get(name, {}).items() if entry.state == State.AVAILABLE)
 
+    def _poll(self, model: ModelConfig) -> None:
+        on_disk = versions.versions(model.base_path)
+        wanted = model.wanted(list(on_disk))
+        for version in wanted:
+            self._attempt(model.name, version, on_disk[version])
+        self._retire(model.name, wanted)
+        self._forget(model.name, on_disk)
+
     def _attempt(self, name: str, version: int, directory: pathlib.Path) -> None:
-        """Loads a version that is not loaded, if it is new or due to be tried again."""
+        """Loads a version that is not loaded, or that has been replaced, if it is new or due to be tried again."""
         with self._lock:
             entry = self._versions[name].setdefault(version, _Version())
-            if entry.state in (State.AVAILABLE, State.UNLOADING) or not self._due(entry, directory):
-                return
-            entry.state = State.LOADING
+        identity = changes.identity(directory)
+        if entry.state == State.UNLOADING or self._stands(entry, identity):
+            return
+        files = changes.files(directory)  # before it is loaded: what changes meanwhile is noticed the next time
+        if not self._due(entry, files):
+            return
+        with self._lock:
+            if entry.state != State.AVAILABLE:
+                entry.state = State.LOADING
         try:
             servable = self._load(name, version, directory)
         except Exception as error:  # whatever a file that somebody put there brings about must not end the service
-            self._fail(entry, f'{name} version {version}', directory, error)
+            self._fail(entry, f'{name} version {version}', files, error)
             return
-        with self._lock:
-            entry.servable, entry.state, entry.error, entry.failures = servable, State.AVAILABLE, None, 0
-        self._report(f'{name} version {version} is available')
+        self._take_over(name, version, _Version(State.AVAILABLE, servable, identity))
 
-    def _due(self, entry: _Version, directory: pathlib.Path) -> bool:
-        if not entry.failures:
-            return True
-        if _files(directory) != entry.files:
+    def _stands(self, entry: _Version, identity: tuple | None) -> bool:
+        """Whether a version answers and no other has come in its place; one that came back has no error any more."""
+        with self._lock:
+            if entry.state == State.AVAILABLE and identity == entry.identity:
+                entry.error, entry.failures = None, 0
+            return entry.state == State.AVAILABLE and identity in (None, entry.identity)
+
+    def _due(self, entry: _Version, files: int | None) -> bool:
+        if entry.failures and files != entry.files:
             entry.failures = 0
-            return True
-        return entry.failures <= self._max_num_load_retries and self._clock() >= entry.retry_at
+        again = entry.failures <= self._max_num_load_retries and self._clock() >= entry.retry_at
+        return not entry.failures or again
 
-    def _fail(self, entry: _Version, who: str, directory: pathlib.Path, error: Exception) -> None:
+    def _fail(self, entry: _Version, who: str, files: int | None, error: Exception) -> None:
+        problem = errors.from_exception(error)
+        line = f'{who} cannot be served: {problem.message}'
         with self._lock:
-            entry.state, entry.error = State.END, _as_serving_error(error)
+            if entry.state == State.AVAILABLE:
+                line = f'{who} was replaced by one that cannot be served, and still answers: {problem.message}'
+                problem = ServingError(problem.code, line)
+            else:
+                entry.state = State.END
+            entry.error, entry.files = problem, files
             entry.failures += 1
             entry.retry_at = self._clock() + self._load_retry_interval
-            entry.files = _files(directory)
-        self._report(f'{who} cannot be served: {entry.error.message}')
+        self._report(line)
+
+    def _take_over(self, name: str, version: int, loaded: _Version) -> None:
+        """From now on `loaded` answers, where another of the same number may have answered."""
+        who = f'{name} version {version}'
+        with self._lock:
+            old, self._versions[name][version] = self._versions[name][version], loaded
+            if old.servable is not None:
+                old.state = State.UNLOADING
+                self._replaced.append((f'{who}, the one before,', old))
+        self._report(f'{who} is available{", replaced" if old.servable is not None else ""}')
 
     def _retire(self, name: str, wanted: Sequence[int]) -> None:
         """What is no longer wanted stops answering, once something that is wanted answers."""
@@ -196,33 +235,18 @@ class Manager:
         """Drops the versions whose last request has been answered."""
         dropped = []
         with self._lock:
-            for name, entries in self._versions.items():
-                for version, entry in entries.items():
-                    if entry.state == State.UNLOADING and not entry.leases:
-                        entry.state, entry.servable = State.END, None
-                        dropped.append(f'{name} version {version} is unloaded')
+            numbered = [
+                (f'{m} version {v}', entry) for m, found in self._versions.items() for v, entry in found.items()
+            ]
+            for who, entry in numbered + self._replaced:
+                if entry.state == State.UNLOADING and not entry.leases:
+                    entry.state, entry.servable = State.END, None
+                    dropped.append(f'{who} is unloaded')
+            self._replaced = [(who, entry) for who, entry in self._replaced if entry.state == State.UNLOADING]
         if dropped:
             gc.collect()  # a loaded model is full of cycles
         for line in dropped:
             self._report(line)
-
-
-def _files(directory: pathlib.Path) -> tuple:
-    """What tells that a version has changed."""
-    try:
-        found = [(str(path), path.stat()) for path in sorted(directory.rglob('*'))]
-    except OSError:  # it is changing
-        return ()
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
-
-
-def _as_serving_error(error: Exception) -> ServingError:
-    if isinstance(error, ServingError):
-        return ServingError(error.code, error.message)  # without the trace, which would keep what was loaded
-    if isinstance(error, tf.errors.OpError):
-        return errors.from_tensorflow(error)
-    code = grpc.StatusCode.NOT_FOUND if isinstance(error, FileNotFoundError) else grpc.StatusCode.UNKNOWN
-    return ServingError(code, (str(error) or type(error).__name__).splitlines()[0])
 
 
 def _not_found(message: str) -> ServingError:

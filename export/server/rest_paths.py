@@ -6,6 +6,7 @@ import urllib.parse
 
 from tensorflow_serving.apis import model_pb2
 
+from export import versions
 from export.server import errors
 from export.server.predictor import specification
 
@@ -16,7 +17,6 @@ _FORMS = {
     ),
     'GET': re.compile(rf'/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<verb>metadata))?', re.IGNORECASE),
 }
-_LARGEST_VERSION = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ def parse(method: str, path: str) -> Target:
     if found is None:
         raise errors.invalid(f'Malformed request: {method} {path}')
     version = found['version'] and int(found['version'].lstrip('0')[:20] or '0')
-    if version is not None and version > _LARGEST_VERSION:
+    if version is not None and version > versions.LARGEST:
         raise errors.invalid(f'Failed to convert version: {found["version"]} to numeric.')
     name = urllib.parse.unquote(found['model'] or '')
     if not name:

@@ -1,12 +1,13 @@
 """The server: models, both protocols, and their beginning and end."""
 
+import contextlib
 import pathlib
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 
 from data.errors import InputError
+from export import versions
 from export.server import example, streaming, warmup
 from export.server.grpc_services import GrpcServer
 from export.server.manager import Manager
@@ -24,6 +25,7 @@ class Server:
     def __init__(self, models: Sequence[ModelConfig], options: Options, report: Callable[[str], None]):
         """Loads the models; `report` gets lines for people. Raises `InputError` where there is nothing to serve."""
         self._options = options
+        self._report = report
         self.manager = Manager(
             models,
             self._load,
@@ -88,22 +90,44 @@ class Server:
         return servable
 
     def _watch(self) -> None:
+        said = None
         while self._options.poll_wait and not self._stopping.wait(self._options.poll_wait):
-            try:
-                self.manager.poll()
-            except OSError:  # a disk that does not answer now may do so later
-                traceback.print_exc(file=sys.stderr)
+            problem = self._problem_of_poll()
+            if problem not in (None, said):
+                with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it
+                    self._report(problem)
+            said = problem
+
+    def _problem_of_poll(self) -> str | None:
+        """What a look at the folders failed of, for now: whatever that is, the next one may succeed."""
+        try:
+            self.manager.poll()
+        except (InputError, OSError) as error:
+            return str(error)
+        except Exception:  # a fault of the server's own
+            return traceback.format_exc()
+        return None
 
 
 def _check_available(manager: Manager, model: ModelConfig) -> None:
     available = manager.available(model.name)
     if not available:
-        problem = manager.problem(model.name)
-        what = f'no version that can be served: {problem}' if problem else 'no exported model'
-        raise InputError(
-            f'{str(model.base_path)!r} holds {what}. Make one with python -m export.saved_model --model_dir='
-            f'{model.base_path}.'
-        )
+        raise InputError(_nothing_to_serve(model.base_path, manager.problem(model.name)))
     missing = {label: version for label, version in model.labels.items() if version not in available}
     if missing:
         raise InputError(f'version_labels of model {model.name}: {missing} are not among its versions {available}.')
+
+
+def _nothing_to_serve(base_path: pathlib.Path, problem: str | None) -> str:
+    """Why, and what to do about it; `problem` is that of a version, if there is one."""
+    if base_path.exists() and not base_path.is_dir():
+        return f'{str(base_path)!r} is no folder: give the one that holds the versions of a model.'
+    if not problem and versions.is_version(base_path):
+        version_dir = base_path.absolute()
+        named = '' if version_dir.name.isdecimal() else ', and let its own name be a number'
+        return (
+            f'{str(base_path)!r} is one version of a model: give the folder that holds it, {str(version_dir.parent)!r}'
+            f'{named}.'
+        )
+    what = f'no version that can be served: {problem}' if problem else 'no exported model'
+    return f'{str(base_path)!r} holds {what}. Make one with python -m export.saved_model --model_dir={base_path}.'

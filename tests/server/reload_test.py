@@ -1,10 +1,8 @@
 """A new version takes over without a failed request; a broken one is reported, and what was there stays."""
 
-import gc
-import itertools
+import re
 import shutil
 import threading
-import weakref
 
 import grpc
 import pytest
@@ -13,149 +11,14 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from data.errors import InputError
 from export.server import model_config
-from export.server.errors import ServingError
-from export.server.manager import Manager, State
 from export.server.model_config import ModelConfig
-from export.server.predictor import specification
+from export.server.options import Options
+from export.server.server import Server
 from tests.conftest import ROOT
 from tests.server import models
-from tests.server.client import Stubs, predict_request
+from tests.server.client import PATIENCE, Stubs, predict_request
 
 THREADS = 8
-
-
-class Loaded:
-    """In place of a servable: what `load` was called with."""
-
-    def __init__(self, name, version, directory):
-        content = (directory / 'saved_model.pb').read_text()
-        if content != 'good':
-            raise ValueError(f'{content}\nand a second line')
-        self.version = version
-
-
-class Clock:
-    """Seconds, as the test sets them."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def watch(tmp_path, clock):
-    """`watch(**policy)` -> a manager of the model `m` in tmp_path."""
-
-    def make(**policy):
-        config = ModelConfig('m', tmp_path, **policy)
-        return Manager([config], Loaded, max_num_load_retries=2, load_retry_interval=60, clock=clock)
-
-    return make
-
-
-def _put(directory, version, content='good'):
-    (directory / version).mkdir()
-    (directory / version / 'saved_model.pb').write_text(content)
-
-
-def _states(manager):
-    return {s.version: State.Name(s.state) for s in manager.status(specification('m')).model_version_status}
-
-
-def _answering(manager, **which):
-    with manager.lease(specification('m', **which)) as servable:
-        return servable.version
-
-
-def test_the_newest_takes_over_and_the_old_one_lets_its_requests_finish(watch, tmp_path):
-    _put(tmp_path, '2')
-    manager = watch()
-    manager.poll()
-    with manager.lease(specification('m')) as old:
-        _put(tmp_path, '00000010')
-        manager.poll()
-        assert _answering(manager) == 10
-        assert old.version == 2
-        assert _states(manager) == {10: 'AVAILABLE', 2: 'UNLOADING'}
-        with pytest.raises(ServingError, match=r'Specific\(m, 2\)'):
-            _answering(manager, version=2)
-    kept = weakref.ref(old)
-    del old
-    manager.poll()
-    gc.collect()
-    assert kept() is None
-    assert _states(manager) == {10: 'AVAILABLE', 2: 'END'}
-
-
-def test_all_versions(watch, tmp_path):
-    manager = watch(latest=None)
-    for version in ('1', '3'):
-        _put(tmp_path, version)
-    (tmp_path / 'writing-xyz').mkdir()
-    manager.poll()
-    assert manager.available('m') == [1, 3]
-    assert _answering(manager) == 3
-    assert _answering(manager, version=1) == 1
-
-
-def test_specific_versions_and_labels(watch, tmp_path):
-    manager = watch(latest=None, specific=(1, 2), labels={'stable': 1, 'canary': 4})
-    for version in ('1', '2', '3'):
-        _put(tmp_path, version)
-    manager.poll()
-    assert manager.available('m') == [1, 2]
-    assert _answering(manager, label='stable') == 1
-    with pytest.raises(ServingError, match=r'Specific\(m, 4\)'):
-        _answering(manager, label='canary')
-
-
-def test_a_broken_version_is_tried_again_as_often_as_told_and_after_it_changed(watch, tmp_path, clock):
-    _put(tmp_path, '1')
-    _put(tmp_path, '2', 'broken')
-    manager = watch()
-    attempts = itertools.count(1)
-    manager._load = lambda *args, load=manager._load: (next(attempts), load(*args))[1]
-    manager.poll()
-    assert manager.available('m') == []  # the newest is the one that is wanted
-    (status,) = manager.status(specification('m')).model_version_status
-    assert (status.state, status.status.error_code, status.status.error_message) == (State.END, 2, 'broken')
-    for clock.now in (59, 60, 120, 180, 240):
-        manager.poll()
-    assert next(attempts) == 4  # the first time and two retries
-    (tmp_path / '2' / 'saved_model.pb').write_text('good')
-    manager.poll()
-    assert _answering(manager) == 2
-
-
-def test_what_serves_stays_when_its_successor_is_broken_or_its_folder_has_gone(watch, tmp_path):
-    _put(tmp_path, '1')
-    manager = watch()
-    manager.poll()
-    _put(tmp_path, '2', 'broken')
-    manager.poll()
-    assert _answering(manager) == 1
-    assert _states(manager) == {2: 'END', 1: 'AVAILABLE'}
-    for version in ('1', '2'):
-        shutil.rmtree(tmp_path / version)
-    manager.poll()
-    assert _answering(manager) == 1
-    assert _states(manager) == {1: 'AVAILABLE'}
-
-
-def test_removing_the_newest_version_goes_back_to_the_one_before(watch, tmp_path):
-    for version in ('1', '2'):
-        _put(tmp_path, version)
-    manager = watch()
-    manager.poll()
-    shutil.rmtree(tmp_path / '2')
-    manager.poll()
-    assert _answering(manager) == 1
 
 
 def test_a_config_names_models_policies_and_labels(tmp_path):
@@ -185,7 +48,9 @@ def test_a_config_that_cannot_be_used_is_refused(text, tmp_path):
         model_config.read(tmp_path / 'models.config')
 
 
-def test_under_load_no_request_fails_and_the_new_version_answers(serve, tmp_path):
+@pytest.mark.parametrize(('number', 'states'), [('2', [('2', 'AVAILABLE'), ('1', 'END')]), ('1', [('1', 'AVAILABLE')])])
+def test_under_load_no_request_fails_and_the_new_version_answers(number, states, serve, tmp_path):
+    """A new version, or another one under the same number."""
     models.write_half_plus_two(tmp_path / '1')
     server, address = serve([ModelConfig('m', tmp_path)])
     before_swap = threading.Barrier(THREADS + 1)
@@ -216,15 +81,18 @@ def test_under_load_no_request_fails_and_the_new_version_answers(serve, tmp_path
     for worker in workers:
         worker.start()
     before_swap.wait()
-    models.write_half_plus_two(tmp_path / 'writing-2', half=1.0).rename(tmp_path / '2')
+    models.write_half_plus_two(tmp_path / 'writing', half=1.0)
+    if number == '1':
+        shutil.rmtree(tmp_path / '1')
+    (tmp_path / 'writing').rename(tmp_path / number)
     server.manager.poll()
     swapped.set()
     for worker in workers:
         worker.join()
     assert problems == []
     server.manager.poll()
-    states = address.http('GET', '/v1/models/m').document['model_version_status']
-    assert [(s['version'], s['state']) for s in states] == [('2', 'AVAILABLE'), ('1', 'END')]
+    found = address.http('GET', '/v1/models/m').document['model_version_status']
+    assert [(s['version'], s['state']) for s in found] == states
 
 
 def test_a_version_whose_warm_up_fails_does_not_take_over(serve, tmp_path):
@@ -266,3 +134,45 @@ def _of_version(version):
     request = predict_request('m', x=[1.0])
     request.model_spec.version.value = version
     return request
+
+
+def test_the_watcher_outlives_whatever_fails_and_says_it_once(tmp_path):
+    models.write_half_plus_two(tmp_path / '1')
+    said, ended = [], threading.Event()
+
+    def report(line):
+        said.append(line.splitlines()[-1])
+        if 'available' not in line:
+            raise BrokenPipeError
+
+    server = Server([ModelConfig('m', tmp_path)], Options(rest_api_port=0, port=0, poll_wait=0.001), report)
+    failures = [InputError('a'), InputError('a'), OSError('b'), RuntimeError('c'), None, RuntimeError('c')]
+    turns = iter(failures)
+
+    def poll():
+        failure = next(turns, ended)
+        if failure is ended:
+            ended.set()
+        elif failure:
+            raise failure
+
+    server.manager.poll = poll
+    server.start()
+    try:
+        assert ended.wait(PATIENCE)
+    finally:
+        server.stop()
+    assert said == ['m version 1 is available', 'a', 'b', 'RuntimeError: c', 'RuntimeError: c']
+
+
+def test_a_path_that_is_no_folder_of_versions_says_what_it_is(serve, tmp_path):
+    models.write_half_plus_two(tmp_path / '1')
+    for path, problem in {
+        tmp_path / '1': f"/1' is one version of a model: give the folder that holds it, '{tmp_path}'.",
+        tmp_path / '1' / 'saved_model.pb': "/saved_model.pb' is no folder: give the one that holds the versions",
+    }.items():
+        with pytest.raises(InputError, match=re.escape(problem)):
+            serve([ModelConfig('m', path)])
+    (tmp_path / '1').rename(tmp_path / 'mine')
+    with pytest.raises(InputError, match='and let its own name be a number'):
+        serve([ModelConfig('m', tmp_path / 'mine')])
