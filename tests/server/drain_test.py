@@ -186,7 +186,8 @@ def test_what_is_cut_off_is_counted_and_its_clients_are_told(serve, model_dirs, 
     monkeypatch.setattr(streaming, 'characters', characters)
     monkeypatch.setattr(rest, '_predict', work)
     monkeypatch.setattr(server.predictor, 'predict', work)
-    call = Stubs(address.grpc).prediction.Predict.future(predict_request('m', prefix=['分']), PATIENCE)
+    stubs = Stubs(address.grpc)
+    call = stubs.prediction.Predict.future(predict_request('m', prefix=['分']), PATIENCE)
     body = '{"prefix": "分"}'.encode()
     with (
         _post(address, 'generate_stream', body) as streaming_client,
@@ -203,8 +204,8 @@ def test_what_is_cut_off_is_counted_and_its_clients_are_told(serve, model_dirs, 
         assert events.count(b'event: ') == 2
         assert events.endswith(b'the server shut down before the answer was there: ask another."}\n\n\r\n0\r\n\r\n')
     assert call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-    released.set()
     assert 'Traceback' not in capfd.readouterr().err + caplog.text
+    released.set()
 
 
 @contextlib.contextmanager
