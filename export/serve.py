@@ -10,11 +10,14 @@ A new version under a model's folder takes over by itself. SIGTERM and Ctrl-C le
 Flags that TensorFlow Serving has too have its names.
 """
 
+import contextlib
 import os
 import pathlib
+import resource
 import sys
 import time
 import urllib.parse
+from typing import NoReturn
 
 from absl import flags
 
@@ -72,6 +75,38 @@ def _announce(server, host: str) -> None:
     print(f"  curl -d '{server.example(name)}' {url}:predict", flush=True)
 
 
+def _report(line: str) -> None:
+    """On stderr; where its reader has gone, what is written from now on is for nobody, and no error."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _allow_connections() -> None:
+    """As many as the system grants: each occupies a file descriptor, of which shells give a process 1024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):  # the system has come to grant fewer
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _stop(server) -> None:
+    """Ends the process itself where threads would keep it, though nobody gets what they work on."""
+    try:
+        cut_off = server.stop()
+    except KeyboardInterrupt:  # the second Ctrl-C
+        _leave(130, 'interrupted')
+    if cut_off:
+        _leave(1, f'{cut_off} requests had not ended after {_FLAGS.drain_seconds:g} s and were cut off')
+    if server.predictor.in_progress:
+        _leave(0, 'predictions that nobody waits for any more were cut off')
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    _report(message)
+    os._exit(code)
+
+
 def main() -> None:
     try:
         from export.server.server import Server
@@ -84,18 +119,17 @@ def main() -> None:
             "--constraint constraints.txt --editable '.[serve]'."
         ) from error
     devices.one_thread_an_operation()
+    _allow_connections()
     with StopRequest() as stop:
-        server = Server(_models(), _options(), lambda line: print(line, file=sys.stderr, flush=True))
+        server = Server(_models(), _options(), _report)
         server.start()
-        _announce(server, _FLAGS.host)
-        while not stop.signal:
-            time.sleep(_LOOK_FOR_SIGNAL)
-        print('stopping: what was asked is answered first', file=sys.stderr, flush=True)
-        cut_off = server.stop()
-    if cut_off:
-        print(f'{cut_off} requests had not ended after {_FLAGS.drain_seconds:g} s and were cut off', file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(1)  # their threads would keep the process until they end
+        try:
+            _announce(server, _FLAGS.host)
+            while not stop.signal:
+                time.sleep(_LOOK_FOR_SIGNAL)
+            _report('stopping: what was asked is answered first')
+        finally:
+            _stop(server)
 
 
 if __name__ == '__main__':

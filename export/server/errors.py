@@ -59,6 +59,9 @@ class BodyTimeoutError(ServingError):
         super().__init__(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 
 
+CUT_OFF = ServingError(grpc.StatusCode.UNAVAILABLE, 'the server shut down before the answer was there: ask another.')
+
+
 def invalid(message: str) -> ServingError:
     """What a request gets that cannot be answered as it is."""
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     model_service_pb2,
     model_service_pb2_grpc,
@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from data.errors import InputError
+from export.server import reflection
 from export.server.errors import ServingError
 from export.server.metrics import Metrics
 from export.server.predictor import Predictor
@@ -44,6 +45,8 @@ class _Calls:
         self._metrics = metrics
         self._refusing = False
         self._newest = 0.0
+        self._open = 0
+        self._open_changed = threading.Condition()
 
     def refuse(self) -> None:
         """From now on says that the server shuts down, and returns when no more calls come, or too many."""
@@ -52,12 +55,21 @@ class _Calls:
         while time.monotonic() < min(max(self._newest, begun) + _QUIET, begun + _LINGER):
             time.sleep(_LOOK_AGAIN)
 
+    def wait(self, seconds: float) -> int:
+        """Returns when the client of each call has its answer or has gone, or after `seconds`: how many are left."""
+        with self._open_changed:
+            self._open_changed.wait_for(lambda: not self._open, seconds)
+            return self._open
+
     def answer(
         self, request: Message, context: grpc.ServicerContext, method: str, work: Callable[[], Answer]
     ) -> Answer:
         """What `work` returns; where it raises, the call ends with the error's code."""
         began, code, message = time.monotonic(), grpc.StatusCode.OK, ''
         self._newest = began
+        self._count(1)
+        if not context.add_callback(lambda: self._count(-1)):  # called when the answer is sent; False: the client left
+            self._count(-1)
         try:
             if self._refusing:
                 raise ServingError(grpc.StatusCode.UNAVAILABLE, 'the server is shutting down: ask another.')
@@ -78,6 +90,11 @@ class _Calls:
             return future.result(context.time_remaining())
         except concurrent.futures.TimeoutError:
             raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, 'the deadline of the call has passed') from None
+
+    def _count(self, change: int) -> None:
+        with self._open_changed:
+            self._open += change
+            self._open_changed.notify_all()
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -171,18 +188,24 @@ class GrpcServer:
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(self._calls, predictor), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        reflection.add(self._server, (*_SERVED, health.SERVICE_NAME))
         self.port = _bind(self._server, host, port)
 
     def start(self) -> None:
         self._server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    def stop(self, grace: float) -> None:
-        """Takes no more calls, and waits up to `grace` seconds for those in progress."""
+    def stop(self, grace: float) -> int:
+        """Takes no more calls, and waits up to `grace` seconds for those in progress: how many it cut off.
+
+        Streams of health and reflection are none of those: their clients keep them open by design.
+        """
         time.sleep(_ACCEPTING)
         self._calls.refuse()
-        self._server.stop(grace).wait()
+        self._server.stop(grace + _LINGER)  # longer than calls are waited for: what it cuts off looks ended
+        cut_off = self._calls.wait(grace)
+        self._server.stop(0).wait()
+        return cut_off
 
     def not_serving(self) -> None:
         """Tells who asks for its health to go elsewhere."""

@@ -1,7 +1,6 @@
 """TensorFlow Serving's REST API, the metrics, and the two additions of ours: a stream of characters, a page."""
 
 import asyncio
-import contextlib
 import dataclasses
 import sys
 import time
@@ -48,6 +47,7 @@ class RestApi:
         self._limits = limits
         self._reading = asyncio.Semaphore(max_reading)
         self.draining = False
+        self.cut_off = 0  # requests, at the end of the drain
 
     def application(self) -> Starlette:
         """With the metrics and the studio beside it."""
@@ -58,12 +58,13 @@ class RestApi:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
+            if self.draining:
+                response.headers['connection'] = 'close'
+            await response(scope, receive, send)
         except ClientDisconnect:
             return
-        if self.draining:
-            response.headers['connection'] = 'close'
-        with contextlib.suppress(ClientDisconnect):
-            await response(scope, receive, send)
+        except asyncio.CancelledError:  # as in _answer
+            self.cut_off += 1
 
     async def _exposition(self, _: Request) -> Response:
         return Response(self._metrics.exposition(), media_type=CONTENT_TYPE)
@@ -84,6 +85,10 @@ class RestApi:
         except ClientDisconnect:
             code = grpc.StatusCode.CANCELLED
             raise
+        except asyncio.CancelledError:  # uvicorn's, to what is left at the end of the drain
+            self.cut_off += 1
+            code = errors.CUT_OFF.code
+            return _error(errors.CUT_OFF)
         except Exception as error:  # the client gets an answer in any case, and the log the trace
             traceback.print_exc(file=sys.stderr)
             code = grpc.StatusCode.INTERNAL

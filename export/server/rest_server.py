@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import select
 import socket
 import struct
 import threading
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,6 +23,7 @@ from export.server.rest import RestApi, RestLimits
 # until a client that was about to send has done so.
 _ACCEPTING, _LINGER, _LOOK_AGAIN = 0.1, 1.0, 0.02
 _KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection (60), so that they close it first
+_COMPLAIN_AGAIN = 60  # seconds
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # Linux's numbers, which Python's socket module lacks
 
 
@@ -35,7 +38,7 @@ class RestServer:
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(
             self._api.application(),
-            http='h11',
+            http=_Protocol,
             ws='none',
             lifespan='off',
             log_config=None,
@@ -53,12 +56,21 @@ class RestServer:
     def begin_stop(self) -> None:
         self._server.should_exit = True
 
-    def wait(self) -> None:
-        """Until the last answer is sent, or the time for that is over."""
+    def wait(self) -> int:
+        """Until the last answer is sent, or the time for that is over: how many requests were cut off."""
         self._thread.join()
+        return self._api.cut_off
 
     def _run(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+class _Protocol(H11Protocol):
+    """Closes a connection that sends nothing at first as it does one that sends nothing after an answer."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -67,6 +79,11 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, api: RestApi):
         super().__init__(config)
         self._api = api
+        self._complain_after = 0.0  # the loop's time
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._complain)
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._api.draining = True
@@ -74,6 +91,16 @@ class _Uvicorn(uvicorn.Server):
             _refuse_connections(listening)
         await self._linger()
         await super().shutdown(sockets)
+        if self.server_state.tasks:  # cancelled a moment ago, and about to say so to their clients
+            await asyncio.wait(self.server_state.tasks, timeout=_LINGER)
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Of too few file descriptors now and then: asyncio would, with a trace, thousands of times a second."""
+        if getattr(context.get('exception'), 'errno', None) in (errno.EMFILE, errno.ENFILE):
+            if loop.time() < self._complain_after:
+                return
+            self._complain_after = loop.time() + _COMPLAIN_AGAIN
+        loop.default_exception_handler(context)
 
     async def _linger(self) -> None:
         """What has been sent, or is just being sent on a connection that has just been made, is taken up."""

@@ -1,12 +1,13 @@
 """`:generate_stream` as an HTTP response: server-sent events for as long as the client listens."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from export.server import streaming
+from export.server import errors, streaming
 from export.server.errors import ServingError
 from export.server.predictor import Predictor
 from export.server.rest_paths import Target
@@ -46,4 +47,10 @@ async def _encoded(predictor: Predictor, event: dict | None, events: Iterator[di
             yield streaming.format_event(event)
             event = await predictor.run(lambda: next(events, None))
     except ServingError as error:
-        yield streaming.format_event({'event': 'error', 'data': {'error': error.message}})
+        yield _error(error)
+    except asyncio.CancelledError:  # the drain is over, or the client has gone and reads no more
+        yield _error(errors.CUT_OFF)
+
+
+def _error(error: ServingError) -> bytes:
+    return streaming.format_event({'event': 'error', 'data': {'error': error.message}})

@@ -73,15 +73,14 @@ class Server:
         """Takes no more requests, and lets those it has taken end, for as long as the options say.
 
         Returns:
-          how many have not: they still run, for nobody.
+          how many were cut off.
         """
         self._stopping.set()
         self._grpc.not_serving()
         self._rest.begin_stop()
-        self._grpc.stop(self._options.drain)
-        self._rest.wait()
+        cut_off = self._grpc.stop(self._options.drain) + self._rest.wait()
         self.predictor.close()
-        return self.predictor.in_progress
+        return cut_off
 
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)

@@ -1,14 +1,17 @@
 """Clients for the tests: the standard library over HTTP, TensorFlow Serving's own stubs over gRPC."""
 
+import contextlib
 import dataclasses
 import http.client
 import json
+import threading
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grpc
 import tensorflow as tf
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
 PATIENCE = 60  # seconds
@@ -64,6 +67,24 @@ class Stubs:
         """The outputs as arrays. Raises `grpc.RpcError`."""
         response = self.prediction.Predict(request, timeout)
         return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+
+@contextlib.contextmanager
+def open_reflection(address: Address) -> Iterator[grpc.Call]:
+    """A stream of gRPC's reflection that has been answered once and stays open. Raises `grpc.RpcError`."""
+    done = threading.Event()
+
+    def requests():
+        yield reflection_pb2.ServerReflectionRequest(list_services='')
+        done.wait()
+
+    with grpc.insecure_channel(address.grpc) as channel:
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(requests(), timeout=PATIENCE)
+        try:
+            next(stream)
+            yield stream
+        finally:
+            done.set()
 
 
 def predict_request(model: str, signature: str = '', **inputs: Any) -> predict_pb2.PredictRequest:
