@@ -28,6 +28,7 @@ from pipeline.interrupts import StopRequest
 
 _FLAGS = flags.FLAGS
 _EXTRA = {'tensorflow_serving', 'grpc', 'grpc_health', 'grpc_reflection', 'starlette', 'uvicorn', 'prometheus_client'}
+_MOST_SECONDS = 1_000_000
 _LOOK_FOR_SIGNAL = 0.1  # seconds
 
 
@@ -37,6 +38,8 @@ def _models():
 
     if _FLAGS.model_config_file:
         return model_config.read(pathlib.Path(_FLAGS.model_config_file))
+    if not _FLAGS.model_name:
+        raise InputError('model_name is empty: give the name that requests call the model by.')
     latest = 1 if _FLAGS.model_version_policy == 'latest' else None
     return [model_config.ModelConfig(_FLAGS.model_name, pathlib.Path(_FLAGS.model_base_path), latest)]
 
@@ -188,4 +191,6 @@ if __name__ == '__main__':
     flags.DEFINE_float(
         'drain_seconds', _default.drain, 'How long requests in progress may take after SIGTERM or Ctrl-C.', 0.0
     )
+    for name in ('file_system_poll_wait_seconds', 'drain_seconds'):
+        flags.register_validator(name, lambda value: value <= _MOST_SECONDS, f'must be {_MOST_SECONDS:,} or less')
     program.run(main)

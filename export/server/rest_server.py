@@ -133,9 +133,14 @@ def _refuse_connections(listening: socket.socket) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    no_address = f'host={host!r} is no address of this machine: give 127.0.0.1, ::1, 0.0.0.0 for all, or another.'
+    if not host:  # would be all of them
+        raise InputError(no_address)
     try:
         listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise InputError(no_address) from error
         raise InputError(
             f'rest_api_port={port} cannot be listened on at {host} ({error.strerror}): choose another, or 0 for any.'
         ) from error
