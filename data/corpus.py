@@ -6,6 +6,7 @@ import glob
 import gzip
 import lzma
 import pathlib
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -62,16 +63,16 @@ def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_c
 def _paths(corpus: str) -> list[pathlib.Path]:
     if corpus in BUNDLED:
         return [BUNDLED[corpus]]
-    if corpus in REMOTE:
-        return [fetch(REMOTE[corpus])]
-    if corpus.lower().startswith(('http://', 'https://')):
-        return [fetch(remote_from_url(corpus))]
     try:
+        if corpus in REMOTE:
+            return [fetch(REMOTE[corpus])]
+        if corpus.lower().startswith(('http://', 'https://')):
+            return [fetch(remote_from_url(corpus))]
         found = _local_paths(pathlib.Path(corpus).expanduser()) if corpus else []
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such ~user, a NUL in it
-        raise InputError(f'corpus {corpus[:50]!r} is no file name: {error}.') from error
+        raise InputError(f'corpus {corpus[:50]!r} cannot be looked for: {error}.') from error
     if not found:
         raise InputError(_not_found(corpus))
     return found
@@ -111,7 +112,15 @@ def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
         else:
             yield str(path), path.read_bytes()
     # zipfile says RuntimeError for a member under a password and NotImplementedError (one too) for a method it lacks.
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:
         raise InputError(f'cannot read {path}: {error}. Give a text file, or a sound .zip or .gz of one.') from error
 
 
@@ -150,6 +159,10 @@ def _decode(content: bytes, encoding: str, label: str) -> str:
     if '\0' in text:
         offset = len(text[: text.index('\0')].encode(encoding))
         raise InputError(f'{label} has a NUL character at byte {offset:,} in {encoding}. {_advice(content, encoding)}')
+    if half := re.search('[\ud800-\udfff]', text):  # of a pair in UTF-16, by itself no character
+        raise InputError(
+            f'{label} has half a character (U+{ord(half[0]):04X}) in {encoding}. {_advice(content, encoding)}'
+        )
     return text.removeprefix('\ufeff')
 
 

@@ -81,7 +81,7 @@ def _download(remote: Remote, path: pathlib.Path) -> None:
             f'a folder that holds {remote.filename}.'
         ) from error
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             part.unlink()
 
 

@@ -12,7 +12,7 @@ def split(text: str, valid_fraction: float) -> tuple[str, str]:
     windows that are taken from the training part alone cannot cross the cut. A fraction of 0 holds out nothing.
 
     Raises:
-      InputError: so few characters are held out that none of them could be predicted.
+      InputError: so few characters are held out that none of them could be predicted, or none is left to learn from.
     """
     held_out = round(len(text) * valid_fraction)
     if valid_fraction and held_out < _FEWEST:
@@ -21,4 +21,8 @@ def split(text: str, valid_fraction: float) -> tuple[str, str]:
             f'{_FEWEST} or more. Raise --valid_fraction, or set it to 0 to hold out nothing.'
         )
     cut = len(text) - held_out
+    if not cut:
+        raise InputError(
+            f'valid_fraction={valid_fraction} holds out all of the {len(text):,} characters: lower --valid_fraction.'
+        )
     return text[:cut], text[cut:]

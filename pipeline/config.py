@@ -14,7 +14,9 @@ SCHEDULES = ('constant', 'cosine', 'exponential')
 
 _LARGEST_INT = 2**31 - 1
 _LARGEST_FLOAT = 3.4e38
+_LARGEST_NORM = 1e37  # tf.clip_by_global_norm divides by it, and 1 / 1e38 counts as 0
 _LARGEST_ADAPTIVE_RATE = 1.0
+_LONGEST_SAMPLE = 1_000_000  # characters
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -22,9 +24,12 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(f'{name}={value!r} is not one of {", ".join(choices)}.')
 
 
-def _check_number(name: str, value: float, lowest: float) -> None:
+def _check_number(name: str, value: float, lowest: float, highest: float | None = None) -> None:
     """An integer must fit 32 bits, a fraction a float32: the graph computes with those."""
-    highest = _LARGEST_INT if isinstance(lowest, int) else _LARGEST_FLOAT
+    whole = isinstance(lowest, int)
+    if not isinstance(value, int if whole else int | float):
+        raise InputError(f'{name}={value!r} must be a {"whole " if whole else ""}number.')
+    highest = highest or (_LARGEST_INT if whole else _LARGEST_FLOAT)
     if not lowest <= value <= highest:
         raise InputError(f'{name}={value} must be between {lowest} and {highest}.')
 
@@ -153,7 +158,7 @@ class TrainingConfig:
         self._check_optimizer()
         parse_interval(self.checkpoint_every)
         parse_steps(self.profile_steps)
-        _check_number('clip_norm', self.clip_norm, 0.0)
+        _check_number('clip_norm', self.clip_norm, 0.0, _LARGEST_NORM)
         _check_number('seed', self.seed, 0)
         _check_number('bptt_windows', self.bptt_windows, 1)
         _check_number('evaluate_every', self.evaluate_every, 0)
@@ -164,7 +169,7 @@ class TrainingConfig:
                 f'makes none. Set --evaluate_every to 1 or more, or --early_stopping_patience to 0.'
             )
         _check_number('sample_every', self.sample_every, 0)
-        _check_number('sample_length', self.sample_length, 0)
+        _check_number('sample_length', self.sample_length, 0, _LONGEST_SAMPLE)
         if not all(self.prefixes):
             raise InputError(
                 f'prefixes={",".join(self.prefixes)!r} has an empty prefix: each needs one character or more.'

@@ -250,6 +250,22 @@ def test_what_is_no_name_at_all_is_refused(name):
     assert name[:20] in _message(name).replace('\\x00', '\0')
 
 
+def test_a_data_home_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv('CHARRNN_DATA_HOME', '~no-such-user/x')
+    assert "corpus 'jaychou' cannot be looked for" in _message('jaychou')
+
+
+def test_half_a_character_is_refused(tmp_path):
+    path = _write(tmp_path / 'a.txt', 'a\\ud83d')
+    assert f'{path} has half a character (U+D83D) in unicode_escape' in _message(path, encoding='unicode_escape')
+
+
+def test_a_zip_whose_names_are_no_text_is_refused(tmp_path):
+    path = pathlib.Path(_write_zip(tmp_path / 'a.zip', {'分.txt': 'a'}))
+    path.write_bytes(path.read_bytes().replace('分'.encode(), b'\xff\xff\xff'))
+    assert f'cannot read {path}' in _message(str(path))
+
+
 @pytest.mark.parametrize('encoding', ['undefined', 'a\0b', 'rot13'])
 def test_what_is_no_text_encoding_is_refused(tmp_path, encoding):
     assert 'Try utf-8 or gb18030' in _message(_write(tmp_path / 'a.txt', 'a'), encoding=encoding)

@@ -33,6 +33,8 @@ def test_no_window_of_any_minibatch_crosses_the_cut(sampling, length):
     assert max(offset + windows.num_steps for offset in offsets) < length - len(held_out)
 
 
-def test_a_tail_in_which_nothing_could_be_predicted_is_refused():
+def test_parts_that_are_too_short_are_refused():
     with pytest.raises(InputError, match=r'valid_fraction=0\.1 holds out 1 of the 10 characters; it must hold out 2'):
         split('abcdefghij', 0.1)
+    with pytest.raises(InputError, match=r'valid_fraction=0\.96 holds out all of the 10 characters'):
+        split('abcdefghij', 0.96)

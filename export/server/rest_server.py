@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import os
 import select
 import socket
 import struct
@@ -139,10 +140,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        if error.errno == errno.EADDRNOTAVAIL or error.errno < 0:  # as those of the resolver are
             raise InputError(no_address) from error
+        reason = os.strerror(error.errno)
         raise InputError(
-            f'rest_api_port={port} cannot be listened on at {host} ({error.strerror}): choose another, or 0 for any.'
+            f'rest_api_port={port} cannot be listened on at {host} ({reason}): choose another, or 0 for any.'
         ) from error
     # Connections take it over. Without it the body of an answer waits for the client's word that the head has come,
     # 40 ms on a connection that is kept; asyncio sets it only on sockets that name their protocol.
