@@ -1,5 +1,6 @@
 """Checkpoints: when they are written, what they hold, what is said of one that cannot be read."""
 
+import os
 import resource
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_names_what_cannot_be_loaded(tmp_path):
         load_model(tmp_path, _Root().model)
 
 
+def test_a_checkpoint_that_lacks_a_variable_is_refused(tmp_path):
+    """As that of a model of fewer layers: what is not in it would keep its first value."""
+    Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
+    larger = _Root()
+    larger.model.another = tf.Variable(3.0)
+    with pytest.raises(InputError, match=r'no checkpoint in .* can be read'):
+        Checkpoints(tmp_path, larger, EVERY_STEP).restore()
+    with pytest.raises(InputError, match='ckpt-1 cannot be read'):
+        load_model(tmp_path, larger.model)
+
+
 def test_the_best_is_taken_unless_the_latest_is_asked_for(tmp_path):
     root = _Root()
     checkpoints, best = Checkpoints(tmp_path, root, EVERY_STEP), BestCheckpoint(tmp_path, root.model)
@@ -143,6 +155,25 @@ def test_a_best_that_is_missing_or_damaged_is_named(tmp_path):
     (tmp_path / 'best' / 'best.json').write_text('{')
     with pytest.raises(InputError, match=r'best\.json cannot be read'):
         load_model(tmp_path, _Root().model)
+
+
+def test_a_best_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, monkeypatch):
+    """`best.json` is never half written: what names the weights is put in its place when it is whole."""
+    root = _Root()
+    best = BestCheckpoint(tmp_path, root.model)
+    best.save(1, 1, nats=2.0, train_nats=1.0)
+    before = (tmp_path / 'best' / 'best.json').read_bytes()
+    root.model.weight.assign([7.0, 8.0, 9.0])
+
+    def refuse(*_):
+        raise OSError('no space left')
+
+    monkeypatch.setattr(os, 'replace', refuse)
+    with pytest.raises(InputError, match=r'cannot save checkpoint 2 .*no space left'):
+        best.save(2, 2, nats=1.0, train_nats=1.0)
+    assert (tmp_path / 'best' / 'best.json').read_bytes() == before
+    load_model(tmp_path, model := _Root().model, 'best')
+    np.testing.assert_array_equal(model.weight, [0, 1, 2])
 
 
 def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):

@@ -157,3 +157,20 @@ def test_differences_are_the_settings_that_would_make_it_another_run():
     old = Config()
     new = old.replace({'num_epochs': 500, 'prefixes': ('x',), 'corpus': 'moved.txt', 'hidden_size': 64, 'seed': 1})
     assert differences(old, new) == {'hidden_size': (256, 64), 'seed': (0, 1)}
+
+
+def test_what_may_change_when_a_run_goes_on():
+    """Every setting differs: those told are the ones that make it another run, the rest is listed too."""
+    old = Config.from_dict({'activation': 'relu', 'momentum': 0.9})
+    another_run = {'encoding': 'gb18030', 'newlines': 'keep', 'max_characters': 9, 'valid_fraction': 0.1}
+    another_run |= {'min_count': 2, 'sampling': 'consecutive', 'batch_size': 8, 'num_steps': 5}
+    another_run |= {'cell': 'lstm', 'activation': 'tanh', 'hidden_size': 64, 'num_layers': 2, 'init_scale': 0.1}
+    another_run |= {'forget_bias': 1.0, 'dropout': 0.5, 'optimizer': 'adamw', 'learning_rate': 0.003, 'momentum': 0.0}
+    another_run |= {'weight_decay': 0.1, 'schedule': 'cosine', 'warmup_steps': 3, 'clip_norm': 1.0, 'seed': 1}
+    another_run |= {'bptt_windows': 2, 'jit': False}
+    may_change = {'corpus': 'moved.txt', 'num_epochs': 500, 'checkpoint_every': '500', 'profile_steps': '1:2'}
+    may_change |= {'evaluate_every': 2, 'early_stopping_patience': 3}
+    may_change |= {'sample_every': 7, 'sample_length': 8, 'prefixes': ('x',)}
+    assert another_run.keys() | may_change.keys() == old.to_dict().keys()
+    found = differences(old, old.replace(another_run | may_change))
+    assert {name: value for name, (_, value) in found.items()} == another_run

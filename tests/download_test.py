@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from data import download
 from data.download import Remote, data_home, fetch, remote_from_url
 from data.errors import InputError
 
@@ -130,6 +131,20 @@ def test_a_url_that_holds_nothing_is_named_with_the_way_out(web, home):
 
 def test_a_server_that_does_not_answer_is_an_input_error(home):
     assert 'http://127.0.0.1:0/song.txt' in _message(remote_from_url('http://127.0.0.1:0/song.txt'))
+
+
+def test_a_server_that_falls_silent_is_an_input_error(web, home, monkeypatch):
+    monkeypatch.setattr(download, '_TIMEOUT', 0.1)
+    web.pages['/song.txt'] = BODY
+    given_up = threading.Event()
+    web.when_asked = lambda: given_up.wait(10)
+    try:
+        message = _message(remote_from_url(web.url('/song.txt')))
+    finally:
+        given_up.set()
+    assert web.url('/song.txt') in message
+    assert 'timed out' in message
+    assert _kept(home) == []
 
 
 @pytest.mark.parametrize(

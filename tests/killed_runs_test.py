@@ -1,15 +1,21 @@
-"""A run that is killed at any moment, again and again, ends as the run that never was."""
+"""A run that is killed at any moment, again and again, ends as the run that never was.
 
+Of three kills one comes at the start, mostly while it compiles, and two between or within saves.
+"""
+
+import pathlib
 import random
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
+from pipeline.checkpoints import best_path
 from tests.conftest import TEXT
 
 KILLS = 5  # of each sampling, and a SIGTERM
@@ -38,11 +44,30 @@ def _command(run_dir: str, sampling: str) -> list[str]:
     return [sys.executable, '-m', 'pipeline.train', *flags]
 
 
-def _variables(run_dir) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(run_dir / 'checkpoints'))
+def _variables(checkpoint: str) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(checkpoint)
     bookkeeping = ('_CHECKPOINTABLE', 'save_counter')  # how often was saved is not the run's state
     names = [name for name in reader.get_variable_to_shape_map() if not name.startswith(bookkeeping)]
     return {name: reader.get_tensor(name) for name in names}
+
+
+def _wait_for_a_save(process: subprocess.Popen, run_dir: pathlib.Path) -> None:
+    """Returns when the run that is under way has saved once more, or has ended."""
+    newest, deadline = run_dir / 'checkpoints' / 'checkpoint', time.monotonic() + 120
+
+    def saved() -> int:
+        return newest.stat().st_mtime_ns if newest.exists() else 0
+
+    before = saved()
+    while saved() == before and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def _curves(run_dir) -> dict[str, list[tuple[int, float]]]:
@@ -56,24 +81,34 @@ def test_killed_at_random_moments(tmp_path, program_environment, sampling):
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
     chance = random.Random(f'{sampling}')
     subprocess.run(_command('unbroken', sampling), cwd=tmp_path, env=program_environment, check=True)
-    for number in [signal.SIGKILL] * KILLS + [signal.SIGTERM]:
+    for count, number in enumerate([signal.SIGKILL] * KILLS + [signal.SIGTERM]):
         process = subprocess.Popen(
             _command('killed', sampling), cwd=tmp_path, env=program_environment, stdout=subprocess.PIPE, text=True
         )
-        process.stdout.readline()  # it is about to train
+        process.stdout.readline()  # it is about to compile
+        if count % 3:
+            _wait_for_a_save(process, tmp_path / 'killed')
         try:
-            process.wait(timeout=chance.uniform(0.5, 3))
+            process.wait(timeout=chance.uniform(0, 0.6) if count % 3 else chance.uniform(0.5, 3))
         except subprocess.TimeoutExpired:
             process.send_signal(number)
         process.communicate()
         assert process.returncode in (0, -signal.SIGKILL if number == signal.SIGKILL else 143)
-    subprocess.run(_command('killed', sampling), cwd=tmp_path, env=program_environment, check=True)
+    last = subprocess.run(
+        _command('killed', sampling),
+        cwd=tmp_path,
+        env=program_environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert b'goes on after epoch' in last.stdout
 
-    expected = _variables(tmp_path / 'unbroken')
-    found = _variables(tmp_path / 'killed')
-    assert found.keys() == expected.keys()
+    expected = _variables(str(tmp_path / 'unbroken' / 'checkpoints'))
     assert any(name.startswith('optimizer/_variables') for name in expected)  # Adam's moments are among them
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    _assert_same(_variables(str(tmp_path / 'killed' / 'checkpoints')), expected)
+    records = {name: (tmp_path / name / 'best' / 'best.json').read_text() for name in ('unbroken', 'killed')}
+    assert records['killed'] == records['unbroken']
+    _assert_same(_variables(best_path(tmp_path / 'killed')), _variables(best_path(tmp_path / 'unbroken')))
     assert _curves(tmp_path / 'killed') == _curves(tmp_path / 'unbroken')
     assert [step for step, _ in _curves(tmp_path / 'killed')['loss/train']] == list(range(1, EPOCHS + 1))

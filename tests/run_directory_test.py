@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import itertools
 import json
 import os
 
@@ -64,6 +65,36 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match=r'file/run.* cannot be written'):
         run_directory.write(tmp_path / 'file' / 'run', Config(), Vocabulary.from_text(TEXT), TEXT)
+
+
+def _refuse_from(monkeypatch, number: int) -> None:
+    """Lets no file be put in its place from the `number`th on, counted from 0."""
+    replace, numbers = os.replace, itertools.count()
+
+    def refuse(source, target):
+        if next(numbers) >= number:
+            raise OSError('no space left')
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'replace', refuse)
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_records_that_cannot_be_put_in_place_stay_as_they_were(run_dir, monkeypatch, number):
+    """Both are others now, so that one written in place would show."""
+    files = {name: (run_dir / name).read_bytes() for name in ('vocabulary.json', 'config.json')[number:]}
+    _refuse_from(monkeypatch, number)
+    with pytest.raises(InputError, match='cannot be written: no space left'):
+        run_directory.write(run_dir, Config.from_dict({'num_epochs': 9}), Vocabulary.from_text(TEXT + '!'), TEXT)
+    assert {name: (run_dir / name).read_bytes() for name in files} == files
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_a_run_whose_records_are_not_all_there_is_not_begun(tmp_path, monkeypatch, number):
+    _refuse_from(monkeypatch, number)
+    with pytest.raises(InputError, match='cannot be written: no space left'):
+        run_directory.write(tmp_path, Config(), Vocabulary.from_text(TEXT), TEXT)
+    assert not run_directory.exists(tmp_path)
 
 
 def test_a_second_run_in_the_same_place_is_refused_until_the_first_ends(tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ import tensorflow as tf
 from data.errors import InputError
 from data.vocabulary import Vocabulary
 from data.windows import Windows
-from pipeline import run
-from pipeline.checkpoints import BestCheckpoint, Checkpoints
-from pipeline.config import Interval, ModelConfig, TrainingConfig
+from pipeline import devices, run, run_directory
+from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
+from pipeline.config import Config, Interval, ModelConfig, TrainingConfig
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
@@ -25,6 +26,7 @@ from tests.conftest import TEXT
 VOCABULARY = Vocabulary.from_text(TEXT)
 IDS = VOCABULARY.encode(TEXT)
 LOSSES = [5.0, 4.0, 4.5, 4.0, float('nan'), 3.0, 2.0]  # the best is the second; a tie is no improvement
+EVERY_30_SECONDS = Interval(0, 30)
 
 
 def _trainer(**config) -> Trainer:
@@ -33,8 +35,8 @@ def _trainer(**config) -> Trainer:
     return Trainer(model, windows, TrainingConfig(sample_every=0, **config))
 
 
-def _train(run_dir, trainer: Trainer, loss) -> None:
-    checkpoints = Checkpoints(run_dir, trainer, Interval(0, 30))
+def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) -> None:
+    checkpoints = Checkpoints(run_dir, trainer, every)
     checkpoints.restore()
     held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model)) if loss else None
     monitor = Monitor(run_dir, 0, 1, 0, terminal=False)
@@ -44,6 +46,74 @@ def _train(run_dir, trainer: Trainer, loss) -> None:
 
 def _best(run_dir) -> dict:
     return json.loads((run_dir / 'best' / 'best.json').read_text())
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Config:
+    """Of a run from its flags to its end, quick; the first weights are 0 whatever the seed."""
+    monkeypatch.setattr(devices, 'prepare', lambda: 'CPU')  # a GPU that is in use takes no more settings
+    (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
+    settings = {'corpus': str(tmp_path / 'mine.txt'), 'hidden_size': 4, 'init_scale': 0.0, 'jit': False}
+    return Config.from_dict(settings | {'batch_size': 4, 'num_steps': 8, 'num_epochs': 2, 'sample_every': 0})
+
+
+def test_the_windows_come_in_the_order_of_the_seed(tmp_path, config):
+    """From the same first weights, which the seed draws too, only the order can make other weights."""
+    trained = []
+    for seed in (0, 1):
+        of_seed = config.replace({'seed': seed})
+        run.run(of_seed, tmp_path / str(seed))
+        load_model(tmp_path / str(seed), model := CharRNN(of_seed.model, len(VOCABULARY)))
+        trained.append(np.concatenate([np.ravel(weight) for weight in model.variables]))
+    assert np.any(trained[0] != trained[1])
+
+
+def test_a_run_is_profiled_where_it_is_asked_to(tmp_path, config):
+    run.run(config.replace({'profile_steps': '1:1000'}), tmp_path / 'run')
+    assert list(tmp_path.glob('run/plugins/profile/*/*.xplane.pb'))
+
+
+def test_a_place_where_another_run_is_at_work_is_left_alone(tmp_path, config):
+    with run_directory.lock(tmp_path / 'run'):
+        before = list((tmp_path / 'run').iterdir())
+        with pytest.raises(InputError, match='in use by another run'):
+            run.run(config, tmp_path / 'run')
+        assert list((tmp_path / 'run').iterdir()) == before
+
+
+def test_ctrl_c_stops_it_within_the_epoch_that_follows(tmp_path):
+    trainer = _trainer(num_epochs=9)
+    per_epoch = trainer.windows.steps_per_epoch
+
+    def loss() -> float:
+        if trainer.step == 2 * per_epoch:
+            signal.raise_signal(signal.SIGINT)
+        return 4.0
+
+    _train(tmp_path, trainer, loss)
+    assert trainer.step <= 3 * per_epoch
+    assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{trainer.step}')
+
+
+def test_curves_are_on_disk_before_the_checkpoint_that_follows_them(tmp_path, monkeypatch):
+    """A run that is killed then goes on from the checkpoint, and would leave a gap in them."""
+    happened = []
+
+    def recorded(owner: type, name: str) -> None:
+        method = getattr(owner, name)
+
+        def record(*args, **kwargs):
+            happened.append(name)
+            return method(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, record)
+
+    for owner, name in ((Monitor, 'after_epoch'), (Monitor, 'flush'), (Checkpoints, 'save')):
+        recorded(owner, name)
+    _train(tmp_path, _trainer(num_epochs=3), None, every=Interval(1, 0))
+    before_saves = [happened[n - 1] for n, name in enumerate(happened) if name == 'save']
+    assert len(before_saves) >= 3
+    assert set(before_saves) == {'flush'}
 
 
 def test_stops_after_the_evaluations_without_improvement_and_saves(tmp_path, capsys):

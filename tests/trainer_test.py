@@ -70,28 +70,55 @@ def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
     np.testing.assert_allclose(trainer.state[0], state[0], rtol=1e-4, atol=1e-6)
 
 
+def test_the_rate_falls_over_all_minibatches_of_the_run(monkeypatch):
+    """A warm-up, then half a cosine to 0: the rates that are told, and those of the updates."""
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 5)
+    first, rising = 2.0, 7
+    trainer = _trainer(num_epochs=2, learning_rate=first, schedule='cosine', warmup_steps=rising)
+    num_updates = 2 * trainer.windows.steps_per_epoch
+    numbers = np.arange(num_updates)
+    cosine = (1 + np.cos(np.pi * (numbers - rising) / (num_updates - rising))) / 2
+    rates = first * np.where(numbers < rising, (numbers + 1) / rising, cosine)
+    truth, zero = {name: value.astype(float) for name, value in _weights(trainer).items()}, (np.zeros([B, H]),)
+    progress = _run(trainer)
+    batches = minibatches(trainer.windows, tf.constant(IDS), 0, num_updates).as_numpy_iterator()
+    for rate, (inputs, targets) in zip(rates, batches, strict=True):
+        _, gradients, _ = oracle.loss_and_gradients(truth, inputs, targets, zero)
+        truth = oracle.clipped_sgd(truth, gradients, rate, trainer.config.clip_norm)
+
+    assert [p.learning_rate for p in progress] == pytest.approx([rates[p.step - 1] for p in progress], rel=1e-4)
+    for name, value in _weights(trainer).items():
+        assert np.linalg.norm(value - truth[name]) <= 1e-5 * np.linalg.norm(truth[name]), name
+
+
 @pytest.mark.parametrize('num_windows', [2, 3])
 @pytest.mark.parametrize('cell', ['rnn', 'lstm'])
 def test_gradients_flow_back_through_the_windows_asked_for(num_windows, cell):
-    """Against autodiff over single steps: each loss from the state before its oldest window, by the weights of now."""
-    windows = Windows(len(TEXT), B, T, 'consecutive', context=num_windows - 1)
-    config = ModelConfig(hidden_size=H, init_scale=0.3, cell=cell)
-    trainer = Trainer(CharRNN(config, len(set(TEXT)), seed=1), windows, TrainingConfig(num_epochs=1, learning_rate=5.0))
-    model = CharRNN(config, len(set(TEXT)), seed=1)
-    call = next(iter(stacked(windows, tf.constant(IDS), 0, 5, stack_size=5)))
-    progress = trainer._train_call(*call, start=0.0)
+    """Against autodiff over single steps: each loss from the state before its oldest window, by the weights of now.
 
-    rows = IDS[: len(IDS) // B * B].reshape(B, -1)
-    oldest_state, losses = model.zero_state(B), []
-    for step in range(5):
-        oldest = max(step - num_windows + 1, 0)
+    Over two epochs: a window is never carried on into the next epoch.
+    """
+    ids, per_epoch = IDS[: B * (4 * T + 1)], 4
+    windows = Windows(len(ids), B, T, 'consecutive', context=num_windows - 1)
+    config = ModelConfig(hidden_size=H, init_scale=0.3, cell=cell)
+    trainer = Trainer(CharRNN(config, len(set(TEXT)), seed=1), windows, TrainingConfig(num_epochs=2, learning_rate=5.0))
+    model = CharRNN(config, len(set(TEXT)), seed=1)
+    epochs = list(trainer.train(ids))
+
+    rows = ids.reshape(B, -1)
+    losses = []
+    for step in range(2 * per_epoch):
+        place = step % per_epoch
+        oldest = max(place - num_windows + 1, 0)
+        if not place:
+            oldest_state = model.zero_state(B)
         with tf.GradientTape() as tape:
             state, loss = oldest_state, 0.0
-            for t in range(oldest * T, (step + 1) * T):
+            for t in range(oldest * T, (place + 1) * T):
                 logits, state = model.step(tf.constant(rows[:, t]), state)
                 if t == oldest * T + T - 1:
                     after_oldest = state
-                if t >= step * T:
+                if t >= place * T:
                     loss += tf.reduce_mean(
                         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=rows[:, t + 1], logits=logits)
                     )
@@ -102,10 +129,11 @@ def test_gradients_flow_back_through_the_windows_asked_for(num_windows, cell):
         ):
             variable.assign_sub(5.0 * gradient)
         losses.append(float(loss))
-        if step >= num_windows - 1:
+        if place >= num_windows - 1:
             oldest_state = after_oldest
 
-    assert progress.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    of_epochs = np.mean(np.reshape(losses, [2, per_epoch]), axis=1).tolist()
+    assert [progress.loss for progress in epochs] == pytest.approx(of_epochs, rel=1e-5)
     for variable, truth in zip(trainer.model.trainable_variables, model.trainable_variables, strict=True):
         assert tf.norm(variable - truth) <= 1e-4 * tf.norm(truth), variable.name
 
@@ -177,11 +205,13 @@ def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(
 
 
 @pytest.mark.parametrize('dropout', [0.0, 0.5])
-def test_each_step_drops_anew(dropout):
-    """With a rate of 0 and the windows in one order, only dropout can tell one epoch from the next."""
+def test_each_step_and_each_seed_drops_anew(dropout):
+    """With a rate of 0 and the windows in one order, only dropout can tell one epoch, or one seed, from the next."""
     model = {'num_layers': 2, 'init_scale': 0.5, 'dropout': dropout}
     epochs = _run(_trainer('consecutive', model=model, num_epochs=3, learning_rate=0.0))
     assert len({p.loss for p in epochs if p.epoch_ended}) == (3 if dropout else 1)
+    (other_seed,) = _run(_trainer('consecutive', model=model, learning_rate=0.0, seed=1))
+    assert (other_seed.loss != epochs[0].loss) == bool(dropout)
 
 
 def test_compiles_once_however_the_epoch_is_cut(monkeypatch):
