@@ -20,7 +20,7 @@ from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
-from pipeline.trainer import Progress, Trainer
+from pipeline.trainer import MINIBATCHES_PER_CALL, Progress, Trainer
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
 
@@ -107,6 +107,8 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     ids = material.vocabulary.encode(material.training_text)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
         train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
+    if profiler.missing:
+        print(profiler.missing)
     if stop.signal:
         print(f'{stop.signal.name}: saved. To go on: {command_line.command("pipeline.train", run_dir=run_dir)}')
     else:
@@ -127,9 +129,10 @@ def train(
     """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
     config = trainer.config
     hinted = False
+    profiler.before_call(*_next_call(trainer))
     for progress in trainer.train(ids):
         monitor.after_call(progress)
-        profiler.after_step(progress.step)
+        profiler.after_call(progress.step)
         if progress.epoch_ended:
             due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
             evaluated = held_out and _is_multiple(progress.epoch, config.evaluate_every)
@@ -146,7 +149,14 @@ def train(
             break
         if stop.signal:
             break
+        profiler.before_call(*_next_call(trainer))
     _save(trainer, monitor, checkpoints)
+
+
+def _next_call(trainer: Trainer) -> tuple[int, int]:
+    """The steps of the call that comes, from the first to before the last; it ends where the epoch or the run does."""
+    epoch = min(trainer.step // trainer.windows.steps_per_epoch + 1, trainer.config.num_epochs)
+    return trainer.step, min(trainer.step + MINIBATCHES_PER_CALL, epoch * trainer.windows.steps_per_epoch)
 
 
 def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:

@@ -111,7 +111,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     'profile_steps',
     TrainingConfig.profile_steps,
-    'FIRST:LAST, steps to profile for TensorBoard (pip install tensorboard-plugin-profile shows it).',
+    'FIRST:LAST, steps from 0 to profile for TensorBoard, with those of the same compiled call, at most 32 (pip install '
+    'tensorboard-plugin-profile shows it).',
 )
 flags.DEFINE_integer(
     'evaluate_every', TrainingConfig.evaluate_every, 'Epochs between evaluations on the held-out part; 0: none.'
