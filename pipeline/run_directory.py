@@ -56,12 +56,12 @@ def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
 
 def latest_run_dir() -> pathlib.Path:
     """The run under `runs/` whose checkpoint is newest. Raises `InputError` if there is none."""
-    checkpoints = list(RUNS.glob('*/checkpoints/checkpoint'))
-    if not checkpoints:
+    folders = [folder for folder in RUNS.glob('*/checkpoints') if any(folder.glob('*.index'))]
+    if not folders:
         raise InputError(
             f'there is no run with a checkpoint under {RUNS}/: train one first, or name it with --run_dir.'
         )
-    return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
+    return max(folders, key=lambda folder: folder.stat().st_mtime).parent
 
 
 def exists(run_dir: pathlib.Path) -> bool:

@@ -119,8 +119,9 @@ def test_the_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='no run with a checkpoint under runs/'):
         run_directory.latest_run_dir()
     for name, time in (('older', 1), ('newest', 3), ('old', 2)):
-        checkpoint = tmp_path / 'runs' / name / 'checkpoints' / 'checkpoint'
-        checkpoint.parent.mkdir(parents=True)
-        checkpoint.touch()
-        os.utime(checkpoint, (time, time))
+        folder = tmp_path / 'runs' / name / 'checkpoints'
+        folder.mkdir(parents=True)
+        (folder / 'ckpt-1.index').touch()
+        os.utime(folder, (time, time))
+    (tmp_path / 'runs' / 'nothing saved' / 'checkpoints').mkdir(parents=True)
     assert run_directory.latest_run_dir().name == 'newest'
