@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import math
 import pathlib
+import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 
@@ -28,8 +30,16 @@ class Checkpoints:
         every: Interval,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """`root` holds all variables that a run needs to go on; `clock` tells seconds."""
+        """`root` holds all variables that a run needs to go on; `clock` tells seconds.
+
+        What a killed run left half done is taken away or put right: nobody else may be writing there.
+
+        Raises:
+          InputError: TensorFlow's record of the checkpoints cannot be read, and there are none.
+        """
         self._directory = run_dir / 'checkpoints'
+        _remove(self._directory.glob('*_temp'))
+        _mend_record(self._directory)
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(root=root), str(self._directory), max_to_keep=_KEPT
         )
@@ -46,16 +56,17 @@ class Checkpoints:
         Raises:
           InputError: there are some, but none can be read.
         """
-        paths = self._manager.checkpoints[::-1]
+        paths = _paths(self._directory)[::-1]  # the manager forgets those that are newer than the clock
         for path in paths:
             try:
                 _restore(self._manager.checkpoint, path)
             except InputError as error:
                 print(f'{error}. Trying the one before.', file=sys.stderr)
             else:
+                self._saved_step = step_of(pathlib.Path(path))
                 return path
         if paths:
-            raise InputError(f'no checkpoint in {self._directory} can be read. Use another --run_dir.')
+            raise _none_readable(self._directory)
         return None
 
     def is_due(self, step: int) -> bool:
@@ -80,23 +91,26 @@ class BestCheckpoint:
     """The weights of the lowest held-out loss, `<run_dir>/best`, and what `best.json` there says of them."""
 
     def __init__(self, run_dir: pathlib.Path, model: tf.Module):
+        """What a killed run left half written is taken away: nobody else may be writing there."""
         self._folder = run_dir / 'best'
+        _remove(self._folder.glob('*_temp'))
         self._checkpoint = tf.train.Checkpoint(root=tf.train.Checkpoint(model=model))
 
     def save(self, step: int, epoch: int, nats: float, train_nats: float) -> None:
-        """Keeps the weights as they stand instead of those before.
+        """Keeps the weights as they stand instead of those before, unless these are recorded as no worse.
 
         `nats` a character are those of the held-out part, which decide, `train_nats` those of the epoch's training.
 
         They are the best from when `best.json` names them, which is after they are whole: if anything fails before, the
         ones before are still there. A run that was killed between this and its next checkpoint comes here again with
-        the same weights, and finds them kept.
+        the same weights, and finds them kept; evaluated after other epochs than before, maybe with worse ones.
 
         Raises:
           InputError: they cannot be written, as on a full disk.
         """
         path, before = self._folder / f'ckpt-{step}', best_path(self._folder.parent)
-        if before == str(path):
+        recorded = _best_record(self._folder.parent) or {}
+        if before == str(path) or recorded.get('nats_per_character', math.inf) <= nats:
             return
         record = {'checkpoint': path.name, 'step': step, 'epoch': epoch, 'nats_per_character': nats}
         record['train_nats_per_character'] = train_nats
@@ -105,9 +119,7 @@ class BestCheckpoint:
             self._checkpoint.write(str(path))
             aside.write_text(json.dumps(record) + '\n', 'utf-8')
             aside.replace(self._folder / 'best.json')
-        for old in self._folder.glob('ckpt-*'):
-            if old.stem != path.name:
-                old.unlink()
+        _remove(old for old in self._folder.glob('ckpt-*') if old.stem != path.name)
 
 
 @contextlib.contextmanager
@@ -116,15 +128,57 @@ def _saving(folder: pathlib.Path, step: int, last_good: str | None) -> Iterator[
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        for path in folder.glob(f'ckpt-{step}[._]*'):  # it may be what fills the disk
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        _remove(folder.glob(f'ckpt-{step}[._]*'))  # it may be what fills the disk
         raise InputError(
             f'cannot save checkpoint {step} in {folder}: {str(error).splitlines()[0]}. The last good one is '
             f'{last_good}. Make room there and run the same command to go on.'
         ) from error
+
+
+def _remove(paths: Iterable[pathlib.Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _recorded_paths(folder: pathlib.Path) -> list[str]:
+    """The checkpoints that TensorFlow's record of them names, oldest first; none if it is lost or cannot be read."""
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # it is empty, or no text
+        return []
+    return list(state.all_model_checkpoint_paths) if state else []
+
+
+def _paths(folder: pathlib.Path) -> list[str]:
+    """The checkpoints, oldest first: those recorded, or, where none of them is there, those that are."""
+    recorded = _recorded_paths(folder)
+    if any(pathlib.Path(f'{path}.index').exists() for path in recorded):
+        return recorded
+    found = (path.with_suffix('') for path in folder.glob('*.index') if re.fullmatch(r'ckpt-\d+', path.stem))
+    return [str(path) for path in sorted(found, key=step_of)] or recorded
+
+
+def _mend_record(folder: pathlib.Path) -> None:
+    """Records the checkpoints that are there if the record is lost or damaged: TensorFlow would begin from nothing."""
+    recorded, paths, record = _recorded_paths(folder), _paths(folder), folder / 'checkpoint'
+    if paths == recorded:
+        if not paths and record.exists():
+            raise _none_readable(folder)
+        return
+    names = [pathlib.Path(path).name for path in paths]
+    print(f'{record} is lost or damaged; there are {", ".join(names)}.', file=sys.stderr)
+    # TensorFlow deletes old ones only if their times, which are of no other use, are after `last_preserved_timestamp`.
+    every = (f'all_model_checkpoint_paths: "{name}"\nall_model_checkpoint_timestamps: 1\n' for name in names)
+    aside = folder / 'checkpoint.part'
+    aside.write_text(f'model_checkpoint_path: "{names[-1]}"\n{"".join(every)}', 'utf-8')
+    aside.replace(record)
+
+
+def _none_readable(folder: pathlib.Path) -> InputError:
+    return InputError(f'no checkpoint in {folder} can be read. Use another --run_dir.')
 
 
 def best_path(run_dir: pathlib.Path) -> str | None:
@@ -185,10 +239,10 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
     best = None if which == 'latest' else best_path(run_dir)
     if which == 'best' and not best:
         raise InputError(
-            f'run_dir {str(run_dir)!r} has no best checkpoint: only a run with --valid_fraction keeps one. Take '
-            f'--checkpoint=latest.'
+            f'run_dir {str(run_dir)!r} has no best checkpoint: only a run with --valid_fraction keeps one, from the '
+            f'first evaluation on (--evaluate_every). Take --checkpoint=latest.'
         )
-    path = best or tf.train.latest_checkpoint(str(run_dir / 'checkpoints'))
+    path = best or next(reversed(_paths(run_dir / 'checkpoints')), None)
     if not path:
         raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
     _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(model=model)), path)

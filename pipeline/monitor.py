@@ -124,10 +124,10 @@ class Monitor:
 
     def samples(self, epoch: int, texts: list[str]) -> None:
         """Shows the texts that the model makes of the prefixes."""
-        for text in texts:
-            self.say(f' - {text}')
         with self._writer.as_default(step=epoch):
             tf.summary.text('samples', texts)
+        for text in texts:
+            self.say(f' - {text}')
 
     def say(self, line: str) -> None:
         """Prints a line, above the bar where there is one."""

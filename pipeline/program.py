@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 
@@ -39,6 +40,8 @@ def run(main: Callable[[], int | None]) -> None:
             print('interrupted', file=sys.stderr)
             return 130
 
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = pathlib.Path(os.devnull).open('w')  # noqa: SIM115 - till the program ends
     sys.stdout.reconfigure(errors='backslashreplace')  # what this terminal's encoding has not is shown, not a failure
     app.run(guarded, flags_parser=_parse_flags)
 

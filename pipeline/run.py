@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import pathlib
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data import corpus
+from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
 from data.windows import Windows
@@ -20,7 +22,7 @@ from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
-from pipeline.trainer import Progress, Trainer
+from pipeline.trainer import MINIBATCHES_PER_CALL, Progress, Trainer
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
 
@@ -44,8 +46,12 @@ class HeldOut:
     best: BestCheckpoint
 
 
-def run(config: Config, run_dir: pathlib.Path) -> int:
+def run(config: Config, run_dir: pathlib.Path | None) -> int:
     """Trains in `run_dir`, from the start or from where it stands; returns the exit code.
+
+    Args:
+      config: the settings.
+      run_dir: where the run is kept; None makes a new one under `runs/`, once the settings go with the text.
 
     Raises:
       InputError: the settings, the text or `run_dir` cannot be used together, or training cannot go on.
@@ -59,11 +65,17 @@ def run(config: Config, run_dir: pathlib.Path) -> int:
         config.training.seed,
         context=config.training.bptt_windows - 1,
     )
+    if config.training.bptt_windows > windows.steps_per_epoch:
+        raise InputError(
+            f'bptt_windows={config.training.bptt_windows} is more than the {windows.steps_per_epoch} minibatches of an '
+            f'epoch, at whose start the state is zero: give --bptt_windows of {windows.steps_per_epoch} or less.'
+        )
     prefixes = usable_prefixes(config.training.prefixes, material.vocabulary, material.training_text)
     config = config.replace({'prefixes': prefixes})
-    if run_directory.exists(run_dir):
-        run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.text)
+    run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
+        if run_directory.exists(run_dir):
+            run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.text)
         return _run_alone(config, run_dir, material, windows)
 
 
@@ -84,9 +96,11 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     trainer = Trainer(model, windows, config.training)
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     checkpoints.restore()
-    run_directory.write(run_dir, config, material.vocabulary, material.text)
     epochs_done = trainer.step // windows.steps_per_epoch
     last_step = config.training.num_epochs * windows.steps_per_epoch
+    reason = _nothing_left(trainer, last_step)
+    if not reason:
+        run_directory.write(run_dir, config, material.vocabulary, material.text)
     print(
         f'{config.data.corpus}: {len(material.text):,} characters, {len(material.vocabulary):,} distinct; '
         f'{windows.steps_per_epoch:,} minibatches an epoch; {model.num_parameters:,} parameters on {device}; {run_dir}'
@@ -97,7 +111,7 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
         print('nothing had been saved yet: begins again')
     if trainer.step:
         print(f'goes on after epoch {epochs_done} of {config.training.num_epochs}')
-    if reason := _nothing_left(trainer, last_step):
+    if reason:
         print(reason)
         return 0
     monitor = Monitor(run_dir, trainer.step, last_step, epochs_done, settings=config.to_dict())
@@ -106,12 +120,22 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     generator = Generator(model, material.vocabulary)
     ids = material.vocabulary.encode(material.training_text)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
-        train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
+        try:
+            train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
+        except BrokenPipeError:  # who read along has gone: as after Ctrl-C, nothing is lost
+            _save(trainer, monitor, checkpoints)
+            raise
+    _say_what_next(run_dir, stop, profiler)
+    return stop.exit_code
+
+
+def _say_what_next(run_dir: pathlib.Path, stop: StopRequest, profiler: Profiler) -> None:
+    if profiler.missing:
+        print(profiler.missing)
     if stop.signal:
         print(f'{stop.signal.name}: saved. To go on: {command_line.command("pipeline.train", run_dir=run_dir)}')
     else:
         print(f'saved in {run_dir}. Next: {command_line.command("export.saved_model", run_dir=run_dir)}')
-    return stop.exit_code
 
 
 def train(
@@ -127,9 +151,10 @@ def train(
     """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
     config = trainer.config
     hinted = False
+    profiler.before_call(*_next_call(trainer))
     for progress in trainer.train(ids):
         monitor.after_call(progress)
-        profiler.after_step(progress.step)
+        profiler.after_call(progress.step)
         if progress.epoch_ended:
             due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
             evaluated = held_out and _is_multiple(progress.epoch, config.evaluate_every)
@@ -146,7 +171,14 @@ def train(
             break
         if stop.signal:
             break
+        profiler.before_call(*_next_call(trainer))
     _save(trainer, monitor, checkpoints)
+
+
+def _next_call(trainer: Trainer) -> tuple[int, int]:
+    """The steps of the call that comes, from the first to before the last; it ends where the epoch or the run does."""
+    epoch = min(trainer.step // trainer.windows.steps_per_epoch + 1, trainer.config.num_epochs)
+    return trainer.step, min(trainer.step + MINIBATCHES_PER_CALL, epoch * trainer.windows.steps_per_epoch)
 
 
 def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import fcntl
 import hashlib
+import itertools
 import json
 import pathlib
 import platform
@@ -35,19 +36,32 @@ class Recorded:
 
 
 def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
-    """A directory of its own for a new run, such as `runs/lyrics-random-20261123-190500`."""
+    """Makes a directory of its own for a new run, such as `runs/lyrics-random-20261123-190500`, or that with `-2`.
+
+    Raises:
+      InputError: it cannot be written.
+    """
     name = pathlib.PurePath(config.data.corpus.rstrip('/')).name.split('.')[0].strip('*?') or 'corpus'
-    return RUNS / f'{name}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
+    name = f'{name}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
+    try:
+        RUNS.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            run_dir = RUNS / (f'{name}-{number}' if number > 1 else name)
+            with contextlib.suppress(FileExistsError):  # another run of the same second
+                run_dir.mkdir()
+                return run_dir
+    except OSError as error:
+        raise InputError(f'no new run can be written under {RUNS}/: {error}. Name a place with --run_dir.') from error
 
 
 def latest_run_dir() -> pathlib.Path:
     """The run under `runs/` whose checkpoint is newest. Raises `InputError` if there is none."""
-    checkpoints = list(RUNS.glob('*/checkpoints/checkpoint'))
-    if not checkpoints:
+    folders = [folder for folder in RUNS.glob('*/checkpoints') if any(folder.glob('*.index'))]
+    if not folders:
         raise InputError(
             f'there is no run with a checkpoint under {RUNS}/: train one first, or name it with --run_dir.'
         )
-    return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
+    return max(folders, key=lambda folder: folder.stat().st_mtime).parent
 
 
 def exists(run_dir: pathlib.Path) -> bool:
@@ -60,7 +74,7 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
     """Holds `run_dir` against other runs for as long as it is entered; a process that dies lets go.
 
     Raises:
-      InputError: another process holds it, or it cannot be written.
+      InputError: another process holds it, or it cannot be written or locked.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -74,6 +88,8 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
             raise InputError(
                 f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.'
             ) from error
+        except OSError as error:
+            raise InputError(f'run_dir {str(run_dir)!r} cannot be locked: {error}. Use another --run_dir.') from error
         yield
 
 

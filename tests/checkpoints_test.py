@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
-from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
+from pipeline.checkpoints import BestCheckpoint, Checkpoints, best_path, load_model
 from pipeline.config import Interval
 
 
@@ -76,6 +76,70 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, capsys
     assert 'ckpt-2 cannot be read' in capsys.readouterr().err
     assert resumed.other.numpy() == 1
     np.testing.assert_array_equal(resumed.model.weight, [1, 1, 1])
+
+
+@pytest.mark.parametrize('record', [None, b'', b'\xff', b'garbage', b'model_checkpoint_path: "ckpt-7"'])
+def test_a_lost_or_damaged_record_of_the_checkpoints_loses_none(tmp_path, capsys, record):
+    """The newest by number, so that 10 comes after 9, and when that is damaged the one before; old ones still go."""
+    root = _Root()
+    for step in (9, 10):
+        root.model.weight.assign([step, step, step])
+        Checkpoints(tmp_path, root, EVERY_STEP).save(step)
+    folder = tmp_path / 'checkpoints'
+    (folder / 'checkpoint').unlink() if record is None else (folder / 'checkpoint').write_bytes(record)
+    model = _Root().model
+    assert load_model(tmp_path, model).endswith('ckpt-10')
+    np.testing.assert_array_equal(model.weight, [10, 10, 10])
+    assert Checkpoints(tmp_path, _Root(), EVERY_STEP).restore().endswith('ckpt-10')
+    assert 'checkpoint is lost or damaged; there are ckpt-9, ckpt-10.' in capsys.readouterr().err
+
+    (folder / 'checkpoint').unlink() if record is None else (folder / 'checkpoint').write_bytes(record)
+    (folder / 'ckpt-10.index').write_bytes(b'damaged')
+    resumed = Checkpoints(tmp_path, root, EVERY_STEP)
+    assert resumed.restore().endswith('ckpt-9')
+    assert 'ckpt-10 cannot be read' in capsys.readouterr().err
+    resumed.save(11)
+    assert _kept(tmp_path) == {'ckpt-10', 'ckpt-11'}
+
+
+def test_a_clock_that_was_set_back_loses_no_checkpoint(tmp_path, monkeypatch):
+    """TensorFlow's manager takes those that are newer than the clock for none."""
+    with monkeypatch.context() as later:
+        later.setattr('time.time', lambda: 2e10)
+        Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
+    assert Checkpoints(tmp_path, _Root(), EVERY_STEP).restore().endswith('ckpt-1')
+
+
+@pytest.mark.parametrize('record', ['', 'model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"'])
+def test_a_record_without_its_checkpoints_is_no_new_run(tmp_path, record):
+    (tmp_path / 'checkpoints').mkdir()
+    (tmp_path / 'checkpoints' / 'checkpoint').write_text(record)
+    with pytest.raises(InputError, match=r'no checkpoint in .* can be read'):
+        Checkpoints(tmp_path, _Root(), EVERY_STEP).restore()
+
+
+def test_a_restored_run_is_not_due_before_its_interval(tmp_path):
+    Checkpoints(tmp_path, _Root(), EVERY_STEP).save(100)
+    resumed = Checkpoints(tmp_path, _Root(), Interval(7, 0))
+    resumed.restore()
+    assert [step for step in range(100, 110) if resumed.is_due(step)] == [107, 108, 109]
+
+
+def test_what_a_kill_left_half_written_goes(tmp_path):
+    """TensorFlow writes into a folder `ckpt-<step>_temp`; one may stand there when the best is replaced, too."""
+    root = _Root()
+    Checkpoints(tmp_path, root, EVERY_STEP).save(1)
+    BestCheckpoint(tmp_path, root.model).save(1, 1, nats=2.0, train_nats=1.0)
+    halves = [tmp_path / folder / 'ckpt-2_temp' for folder in ('checkpoints', 'best')]
+    for half in halves:
+        half.mkdir()
+        (half / 'part-00000-of-00001').touch()
+    Checkpoints(tmp_path, root, EVERY_STEP)
+    best = BestCheckpoint(tmp_path, root.model)
+    assert [half.exists() for half in halves] == [False, False]
+    halves[1].mkdir()
+    best.save(3, 3, nats=1.0, train_nats=1.0)
+    assert {path.stem for path in (tmp_path / 'best').iterdir()} == {'best', 'ckpt-3'}
 
 
 def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path):
@@ -184,3 +248,12 @@ def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()}
     BestCheckpoint(tmp_path, root.model).save(1, 1, nats=2.0, train_nats=1.0)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'best').iterdir()} == before
+
+
+@pytest.mark.parametrize(('nats', 'kept'), [(2.5, 'ckpt-3'), (2.0, 'ckpt-3'), (1.5, 'ckpt-2')])
+def test_a_better_one_than_the_recorded_replaces_it_alone(tmp_path, nats, kept):
+    """The run was killed after it had kept the best of step 3, and is now evaluated after another step."""
+    root = _Root()
+    BestCheckpoint(tmp_path, root.model).save(3, 3, nats=2.0, train_nats=1.0)
+    BestCheckpoint(tmp_path, root.model).save(2, 2, nats=nats, train_nats=1.0)
+    assert best_path(tmp_path).endswith(kept)

@@ -1,25 +1,40 @@
 """Profiles: which steps are watched, and that something is written of them."""
 
+import pytest
 import tensorflow as tf
 
+from pipeline.config import Config
 from pipeline.profiler import Profiler
+from pipeline.run import run
 
 
-def test_watches_the_calls_of_the_range_and_no_others(tmp_path, monkeypatch):
-    watched = []
-    monkeypatch.setattr(tf.profiler.experimental, 'start', lambda logdir: watched.append('start'))
-    monkeypatch.setattr(tf.profiler.experimental, 'stop', lambda: watched.append('stop'))
-    profiler = Profiler(tmp_path, (10, 20))
-    for step in range(4, 44, 4):
-        profiler.after_step(step)
-        watched.append(step)
-    assert watched == [4, 8, 'start', 12, 16, 'stop', 20, 24, 28, 32, 36, 40]
-
-
-def test_writes_what_tensorboard_reads(tmp_path):
-    profiler = Profiler(tmp_path, (1, 100))
-    profiler.after_step(1)
-    tf.reduce_sum(tf.ones([100, 100]) @ tf.ones([100, 100]))
+@pytest.mark.parametrize(
+    ('steps', 'watched_calls'),
+    [((10, 20), [8, 12, 16]), ((13, 14), [12]), ((0, 4), [0]), ((36, 99), [36]), ((40, 99), [])],
+)
+def test_watches_the_calls_of_the_range_and_no_others(tmp_path, monkeypatch, steps, watched_calls):
+    """Calls of 4 minibatches each, by their first step."""
+    under_way, watched = set(), []
+    monkeypatch.setattr(tf.profiler.experimental, 'start', lambda logdir: under_way.add(1))
+    monkeypatch.setattr(tf.profiler.experimental, 'stop', under_way.clear)
+    profiler = Profiler(tmp_path, steps)
+    for step in range(0, 40, 4):
+        profiler.before_call(step, step + 4)
+        watched += [step] * len(under_way)
+        profiler.after_call(step + 4)
     profiler.close()
-    (profile,) = tmp_path.glob('plugins/profile/*/*.xplane.pb')
-    assert profile.stat().st_size > 0
+    assert watched == watched_calls
+    assert not under_way
+    assert profiler.missing == (None if watched else 'no profile was written: steps 40 to 99 were not trained')
+
+
+@pytest.mark.parametrize(('steps', 'written'), [('10:20', True), ('60:70', False)])
+def test_a_run_writes_what_tensorboard_reads_or_says_that_it_did_not(tmp_path, monkeypatch, capsys, steps, written):
+    """One epoch of 59 minibatches, in calls of 32 and 27."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'a.txt').write_text('a text of its own ' * 20)
+    small = {'hidden_size': 4, 'batch_size': 2, 'num_steps': 3, 'sample_every': 0, 'num_epochs': 1, 'prefixes': ('a',)}
+    run(Config.from_dict({'corpus': 'a.txt', 'profile_steps': steps, **small}), tmp_path / 'run')
+    profiles = list(tmp_path.glob('run/plugins/profile/*/*.xplane.pb'))
+    assert [path.stat().st_size > 0 for path in profiles] == [True] * written
+    assert ('no profile was written: steps 60 to 70 were not trained\n' in capsys.readouterr().out) != written

@@ -2,6 +2,8 @@
 
 import collections
 import datetime
+import errno
+import fcntl
 import itertools
 import json
 import os
@@ -105,6 +107,17 @@ def test_a_second_run_in_the_same_place_is_refused_until_the_first_ends(tmp_path
         pass
 
 
+def test_a_place_that_cannot_be_locked_is_named(tmp_path, monkeypatch):
+    """As on a network disk without locks."""
+
+    def no_locks(file, how):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', no_locks)
+    with pytest.raises(InputError, match=r'cannot be locked: .*No locks available'):
+        run_directory.lock(tmp_path / 'run').__enter__()
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     assert not run_directory.exists(tmp_path)
     with pytest.raises(InputError, match=r'is not a run: it has no config\.json'):
@@ -115,9 +128,21 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     ('corpus', 'name'),
     [('lyrics', 'lyrics'), ('books/Emma.txt', 'Emma'), ('folder/', 'folder'), ('a/*.txt', 'corpus'), ('y.txt.gz', 'y')],
 )  # fmt: skip
-def test_a_new_run_is_named_after_its_corpus_and_time(corpus, name):
-    path = run_directory.new_run_dir(Config.from_dict({'corpus': corpus}), datetime.datetime(2026, 1, 2, 3, 4, 5))
-    assert str(path) == f'runs/{name}-random-20260102-030405'
+def test_a_new_run_is_named_after_its_corpus_and_time_and_shares_its_place_with_none(
+    tmp_path, monkeypatch, corpus, name
+):
+    monkeypatch.chdir(tmp_path)
+    config, now = Config.from_dict({'corpus': corpus}), datetime.datetime(2026, 1, 2, 3, 4, 5)
+    made = [run_directory.new_run_dir(config, now) for _ in range(3)]
+    assert all(path.is_dir() for path in made)
+    assert [str(path) for path in made] == [f'runs/{name}-random-20260102-030405{end}' for end in ('', '-2', '-3')]
+
+
+def test_a_place_for_new_runs_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'runs').symlink_to('nowhere')
+    with pytest.raises(InputError, match=r'no new run can be written under runs/: .*--run_dir'):
+        run_directory.new_run_dir(Config(), datetime.datetime(2026, 1, 2))
 
 
 def test_the_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
@@ -125,8 +150,9 @@ def test_the_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='no run with a checkpoint under runs/'):
         run_directory.latest_run_dir()
     for name, time in (('older', 1), ('newest', 3), ('old', 2)):
-        checkpoint = tmp_path / 'runs' / name / 'checkpoints' / 'checkpoint'
-        checkpoint.parent.mkdir(parents=True)
-        checkpoint.touch()
-        os.utime(checkpoint, (time, time))
+        folder = tmp_path / 'runs' / name / 'checkpoints'
+        folder.mkdir(parents=True)
+        (folder / 'ckpt-1.index').touch()
+        os.utime(folder, (time, time))
+    (tmp_path / 'runs' / 'nothing saved' / 'checkpoints').mkdir(parents=True)
     assert run_directory.latest_run_dir().name == 'newest'

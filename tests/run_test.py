@@ -207,3 +207,62 @@ def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
 def test_prefixes_that_say_something(prefixes, min_count, expected):
     text = 'Once upon a time upon a time'
     assert run.usable_prefixes(prefixes, Vocabulary.from_text(text, min_count), text) == expected
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The settings of a run of 2 minibatches an epoch, in a folder that has its text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
+    fields = {'corpus': 'mine.txt', 'hidden_size': 4, 'batch_size': 32, 'num_steps': 5, 'sample_every': 0}
+    return Config.from_dict(fields | {'num_epochs': 2})
+
+
+def test_what_changes_nothing_is_not_recorded(small, tmp_path, capsys):
+    run.run(small, tmp_path / 'run')
+    before = (tmp_path / 'run' / 'config.json').read_bytes()
+    run.run(small.replace({'num_epochs': 1}), tmp_path / 'run')
+    assert 'nothing left to train' in capsys.readouterr().out
+    assert (tmp_path / 'run' / 'config.json').read_bytes() == before
+
+
+def test_a_new_run_gets_its_place_once_its_settings_go_with_the_text(small, tmp_path):
+    with pytest.raises(InputError, match='too short for one minibatch'):
+        run.run(small.replace({'num_steps': 999}), None)
+    assert not (tmp_path / 'runs').exists()
+    run.run(small, None)
+    assert run_directory.latest_run_dir() == next((tmp_path / 'runs').iterdir()).relative_to(tmp_path)
+
+
+def test_no_more_windows_of_gradient_than_an_epoch_has(small, tmp_path):
+    consecutive = small.replace({'sampling': 'consecutive', 'num_epochs': 1})
+    run.run(consecutive.replace({'bptt_windows': 2}), tmp_path / 'run')
+    with pytest.raises(InputError, match='bptt_windows=3 is more than the 2 minibatches of an epoch'):
+        run.run(consecutive.replace({'bptt_windows': 3}), tmp_path / 'other')
+
+
+def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(small, tmp_path, monkeypatch):
+    """As after `| head -1`: the line after the second epoch finds no reader."""
+
+    def no_reader(self, line):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Monitor, 'say', no_reader)
+    with pytest.raises(BrokenPipeError):
+        run.run(small, tmp_path / 'run')
+    assert tf.train.latest_checkpoint(str(tmp_path / 'run' / 'checkpoints')).endswith('ckpt-4')
+
+
+def test_a_run_is_compared_with_its_place_when_it_is_alone_there(small, tmp_path, monkeypatch):
+    """Another one may begin there in between."""
+    lock = run_directory.lock
+
+    @contextlib.contextmanager
+    def another_was_faster(run_dir):
+        run_directory.write(run_dir, small, VOCABULARY, TEXT)
+        with lock(run_dir):
+            yield
+
+    monkeypatch.setattr(run_directory, 'lock', another_was_faster)
+    with pytest.raises(InputError, match='--seed is 1, was 0'):
+        run.run(small.replace({'seed': 1}), tmp_path / 'run')

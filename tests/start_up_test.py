@@ -1,4 +1,4 @@
-"""The start of a program: TensorFlow's notices are held back, unless they are needed, and Ctrl-C is no accident."""
+"""The start of a program: TensorFlow's notices are held back, unless needed; Ctrl-C and `>&-` are no accident."""
 
 import os
 import signal
@@ -40,3 +40,16 @@ def test_where_it_fails_they_are_shown(import_tensorflow):
 def test_ctrl_c_meanwhile_says_so_and_no_more(import_tensorflow):
     process = import_tensorflow('import signal\nos.kill(os.getpid(), signal.SIGINT)')
     assert (process.returncode, process.stderr) == (-signal.SIGINT, 'interrupted\n')
+
+
+@pytest.mark.parametrize('closed', ['', '>&-'])
+def test_a_program_whose_output_is_closed_runs_as_ever(closed):
+    """What it prints is for nobody; in the end it says on stderr that it ran."""
+    code = (
+        'from data.errors import InputError; from pipeline import program; import sys\n'
+        'def main(): print("x" * 99999, sys.stdout.isatty()); raise InputError("the program ran")\n'
+        'sys.argv = ["a"]; program.run(main)'
+    )
+    command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (1, 'error: the program ran\n')
