@@ -5,9 +5,11 @@ import dataclasses
 import datetime
 import functools
 import pathlib
+import re
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from data import corpus
 from data.errors import InputError
@@ -76,7 +78,14 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
     with run_directory.lock(run_dir):
         if run_directory.exists(run_dir):
             run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.text)
-        return _run_alone(config, run_dir, material, windows)
+        try:
+            return _run_alone(config, run_dir, material, windows)
+        except tf.errors.ResourceExhaustedError as error:
+            what = re.search('tensor with shape[^ ]*', error.message)
+            raise InputError(
+                f'the memory does not suffice{f" for a {what[0]}" if what else ""}. Lower --hidden_size, --num_layers, '
+                f'--batch_size, --num_steps or --bptt_windows.'
+            ) from error
 
 
 def read_material(data: DataConfig) -> Material:

@@ -200,6 +200,11 @@ def test_divergence_is_explained(place):
         ('pipeline.train', ['--cell=rnnn'], 'error: flag --cell=rnnn: value should be one of <rnn|gru|lstm>'),
         ('pipeline.train', ['--hidden_size=0'], 'error: hidden_size=0 must be'),
         ('export.generate', [b'--prefix=\xb7\xd6'], "the argument b'--prefix=\\xb7\\xd6' is not utf-8"),
+        (
+            'pipeline.train',
+            ['--hidden_size=20000000'],
+            'the memory does not suffice for a tensor with shape[1260,20000000]',
+        ),
         ('pipeline.train', ['mine.txt'], "error: unexpected argument 'mine.txt'"),
         ('pipeline.train', ['--early_stopping_patience=3'], 'needs a held-out part to evaluate'),
         ('pipeline.evaluate', ['--run_dir=nowhere'], 'is not a run'),
