@@ -107,9 +107,8 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     checkpoints.restore()
     epochs_done = trainer.step // windows.steps_per_epoch
     last_step = config.training.num_epochs * windows.steps_per_epoch
-    reason = _nothing_left(trainer, last_step)
-    if not reason:
-        run_directory.write(run_dir, config, material.vocabulary, material.text)
+    recorded = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
+    run_directory.write(run_dir, recorded, material.vocabulary, material.text)
     print(
         f'{config.data.corpus}: {len(material.text):,} characters, {len(material.vocabulary):,} distinct; '
         f'{windows.steps_per_epoch:,} minibatches an epoch; {model.num_parameters:,} parameters on {device}; {run_dir}'
@@ -120,7 +119,7 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
         print('nothing had been saved yet: begins again')
     if trainer.step:
         print(f'goes on after epoch {epochs_done} of {config.training.num_epochs}')
-    if reason:
+    if reason := _nothing_left(trainer, last_step):
         print(reason)
         return 0
     monitor = Monitor(run_dir, trainer.step, last_step, epochs_done, settings=config.to_dict())

@@ -81,6 +81,13 @@ def test_a_place_where_another_run_is_at_work_is_left_alone(tmp_path, config):
         assert list((tmp_path / 'run').iterdir()) == before
 
 
+def test_too_little_memory_is_the_settings_fault(tmp_path, config, monkeypatch):
+    error = tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor with shape[9,4] and type float on')
+    monkeypatch.setattr(Trainer, 'train', lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError, match=r'does not suffice for a tensor with shape\[9,4\]\. Lower --hidden_size'):
+        run.run(config, tmp_path / 'run')
+
+
 def test_ctrl_c_stops_it_within_the_epoch_that_follows(tmp_path):
     trainer = _trainer(num_epochs=9)
     per_epoch = trainer.windows.steps_per_epoch

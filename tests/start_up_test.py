@@ -1,5 +1,6 @@
 """The start of a program: TensorFlow's notices are held back, unless needed; Ctrl-C and `>&-` are no accident."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from pipeline import program
 from tests.conftest import ROOT
 
 
@@ -53,3 +55,9 @@ def test_a_program_whose_output_is_closed_runs_as_ever(closed):
     command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, 'error: the program ran\n')
+
+
+@pytest.mark.parametrize(('encoding', 'line'), [('utf-8', '{"a": "分"}'), ('gbk', '{"a": "\\u5206"}')])
+def test_a_line_of_json_is_one_in_any_encoding(monkeypatch, encoding, line):
+    monkeypatch.setattr('sys.stdout', io.TextIOWrapper(io.BytesIO(), encoding))
+    assert program.json_line({'a': '分'}) == line
