@@ -24,7 +24,7 @@ from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
-from pipeline.trainer import MINIBATCHES_PER_CALL, Progress, Trainer
+from pipeline.trainer import Progress, Trainer
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
 
@@ -130,7 +130,7 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
         try:
             train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
-        except BrokenPipeError:  # who read along has gone: as after Ctrl-C, nothing is lost
+        except BrokenPipeError:  # who read along has gone: saved, as after Ctrl-C
             _save(trainer, monitor, checkpoints)
             raise
     _say_what_next(run_dir, stop, profiler)
@@ -159,8 +159,7 @@ def train(
     """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
     config = trainer.config
     hinted = False
-    profiler.before_call(*_next_call(trainer))
-    for progress in trainer.train(ids):
+    for progress in trainer.train(ids, profiler.before_call):
         monitor.after_call(progress)
         profiler.after_call(progress.step)
         if progress.epoch_ended:
@@ -179,14 +178,7 @@ def train(
             break
         if stop.signal:
             break
-        profiler.before_call(*_next_call(trainer))
     _save(trainer, monitor, checkpoints)
-
-
-def _next_call(trainer: Trainer) -> tuple[int, int]:
-    """The steps of the call that comes, from the first to before the last; it ends where the epoch or the run does."""
-    epoch = min(trainer.step // trainer.windows.steps_per_epoch + 1, trainer.config.num_epochs)
-    return trainer.step, min(trainer.step + MINIBATCHES_PER_CALL, epoch * trainer.windows.steps_per_epoch)
 
 
 def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -74,8 +74,12 @@ class Trainer(tf.Module):
         """Minibatches trained so far; the optimizer counts them."""
         return int(self.optimizer.iterations)
 
-    def train(self, ids: np.ndarray) -> Iterator[Progress]:
+    def train(
+        self, ids: np.ndarray, before_call: Callable[[int, int], None] = lambda first, last: None
+    ) -> Iterator[Progress]:
         """Trains from where it stands to the end of the last epoch, and yields after each call.
+
+        `before_call` hears of each call before it is made: its steps are `first` to `last - 1`.
 
         Raises:
           DivergenceError: a loss or norm is not finite.
@@ -87,6 +91,7 @@ class Trainer(tf.Module):
         )
         start = time.perf_counter()
         for inputs, targets, count in calls:
+            before_call(self.step, self.step + int(count))
             yield self._train_call(inputs, targets, count, start)
             start = time.perf_counter()
 

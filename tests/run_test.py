@@ -50,11 +50,12 @@ def _best(run_dir) -> dict:
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> Config:
-    """Of a run from its flags to its end, quick; the first weights are 0 whatever the seed."""
+    """Of a run of 2 minibatches an epoch, in a folder that has its text; the first weights are 0 whatever the seed."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(devices, 'prepare', lambda: 'CPU')  # a GPU that is in use takes no more settings
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
-    settings = {'corpus': str(tmp_path / 'mine.txt'), 'hidden_size': 4, 'init_scale': 0.0, 'jit': False}
-    return Config.from_dict(settings | {'batch_size': 4, 'num_steps': 8, 'num_epochs': 2, 'sample_every': 0})
+    settings = {'corpus': 'mine.txt', 'hidden_size': 4, 'init_scale': 0.0, 'jit': False, 'sample_every': 0}
+    return Config.from_dict(settings | {'batch_size': 32, 'num_steps': 5, 'num_epochs': 2})
 
 
 def test_the_windows_come_in_the_order_of_the_seed(tmp_path, config):
@@ -66,11 +67,6 @@ def test_the_windows_come_in_the_order_of_the_seed(tmp_path, config):
         load_model(tmp_path / str(seed), model := CharRNN(of_seed.model, len(VOCABULARY)))
         trained.append(np.concatenate([np.ravel(weight) for weight in model.variables]))
     assert np.any(trained[0] != trained[1])
-
-
-def test_a_run_is_profiled_where_it_is_asked_to(tmp_path, config):
-    run.run(config.replace({'profile_steps': '1:1000'}), tmp_path / 'run')
-    assert list(tmp_path.glob('run/plugins/profile/*/*.xplane.pb'))
 
 
 def test_a_place_where_another_run_is_at_work_is_left_alone(tmp_path, config):
@@ -216,39 +212,30 @@ def test_prefixes_that_say_something(prefixes, min_count, expected):
     assert run.usable_prefixes(prefixes, Vocabulary.from_text(text, min_count), text) == expected
 
 
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    """The settings of a run of 2 minibatches an epoch, in a folder that has its text."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
-    fields = {'corpus': 'mine.txt', 'hidden_size': 4, 'batch_size': 32, 'num_steps': 5, 'sample_every': 0}
-    return Config.from_dict(fields | {'num_epochs': 2})
-
-
-def test_what_changes_nothing_is_not_recorded(small, tmp_path, capsys):
-    run.run(small, tmp_path / 'run')
+def test_what_changes_nothing_is_not_recorded(config, tmp_path, capsys):
+    run.run(config, tmp_path / 'run')
     before = (tmp_path / 'run' / 'config.json').read_bytes()
-    run.run(small.replace({'num_epochs': 1}), tmp_path / 'run')
+    run.run(config.replace({'num_epochs': 1}), tmp_path / 'run')
     assert 'nothing left to train' in capsys.readouterr().out
     assert (tmp_path / 'run' / 'config.json').read_bytes() == before
 
 
-def test_a_new_run_gets_its_place_once_its_settings_go_with_the_text(small, tmp_path):
+def test_a_new_run_gets_its_place_once_its_settings_go_with_the_text(config, tmp_path):
     with pytest.raises(InputError, match='too short for one minibatch'):
-        run.run(small.replace({'num_steps': 999}), None)
+        run.run(config.replace({'num_steps': 999}), None)
     assert not (tmp_path / 'runs').exists()
-    run.run(small, None)
+    run.run(config, None)
     assert run_directory.latest_run_dir() == next((tmp_path / 'runs').iterdir()).relative_to(tmp_path)
 
 
-def test_no_more_windows_of_gradient_than_an_epoch_has(small, tmp_path):
-    consecutive = small.replace({'sampling': 'consecutive', 'num_epochs': 1})
+def test_no_more_windows_of_gradient_than_an_epoch_has(config, tmp_path):
+    consecutive = config.replace({'sampling': 'consecutive', 'num_epochs': 1})
     run.run(consecutive.replace({'bptt_windows': 2}), tmp_path / 'run')
     with pytest.raises(InputError, match='bptt_windows=3 is more than the 2 minibatches of an epoch'):
         run.run(consecutive.replace({'bptt_windows': 3}), tmp_path / 'other')
 
 
-def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(small, tmp_path, monkeypatch):
+def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(config, tmp_path, monkeypatch):
     """As after `| head -1`: the line after the second epoch finds no reader."""
 
     def no_reader(self, line):
@@ -256,20 +243,20 @@ def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(small, 
 
     monkeypatch.setattr(Monitor, 'say', no_reader)
     with pytest.raises(BrokenPipeError):
-        run.run(small, tmp_path / 'run')
+        run.run(config, tmp_path / 'run')
     assert tf.train.latest_checkpoint(str(tmp_path / 'run' / 'checkpoints')).endswith('ckpt-4')
 
 
-def test_a_run_is_compared_with_its_place_when_it_is_alone_there(small, tmp_path, monkeypatch):
+def test_a_run_is_compared_with_its_place_when_it_is_alone_there(config, tmp_path, monkeypatch):
     """Another one may begin there in between."""
     lock = run_directory.lock
 
     @contextlib.contextmanager
     def another_was_faster(run_dir):
-        run_directory.write(run_dir, small, VOCABULARY, TEXT)
+        run_directory.write(run_dir, config, VOCABULARY, TEXT)
         with lock(run_dir):
             yield
 
     monkeypatch.setattr(run_directory, 'lock', another_was_faster)
     with pytest.raises(InputError, match='--seed is 1, was 0'):
-        run.run(small.replace({'seed': 1}), tmp_path / 'run')
+        run.run(config.replace({'seed': 1}), tmp_path / 'run')

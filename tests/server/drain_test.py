@@ -223,7 +223,7 @@ def _rest_of(connection):
 
 
 def test_a_call_is_waited_for_and_the_streams_of_others_are_not(serve, model_dirs, monkeypatch):
-    server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], drain=20)
+    server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], drain=PATIENCE)
     begun, released = threading.Event(), threading.Event()
     predict = server.predictor.predict
 
@@ -248,7 +248,7 @@ def test_a_call_is_waited_for_and_the_streams_of_others_are_not(serve, model_dir
         assert call.result().outputs['y'].float_val == [2.5]
         stopping.join()
     assert cut_off == [0]
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < PATIENCE
 
 
 def _until_closed(address):
