@@ -37,26 +37,26 @@ test: $(VENV)/installed-dev  ## run all tests
 	$(RUN) -m pytest $(ARGS)
 
 compatibility: $(VENV)/installed-dev $(OTHER_VENV)/installed  ## ask the TensorFlow of TensorFlow Serving's newest release
-	$(RUN) -m tests.compatibility --other=$(OTHER_VENV)/bin/python
+	$(RUN) -m tests.export.artifact.compatibility --other=$(OTHER_VENV)/bin/python
 
 lint: $(VENV)/installed-dev  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
 bench: $(VENV)/installed-bench  ## training: seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
-	$(RUN) -m tests.benchmarks.training $(ARGS)
+	$(RUN) -m benchmarks.training $(ARGS)
 
 bench-generation: $(VENV)/installed-bench  ## generation: characters a second beside PyTorch, in turn
-	$(RUN) -m tests.benchmarks.generation $(ARGS)
+	$(RUN) -m benchmarks.generation $(ARGS)
 
 bench-serving: $(VENV)/installed  ## the server under load, a reload and SIGTERM: answers compared, requests a second
-	$(RUN) -m tests.benchmarks.serving $(ARGS)
+	$(RUN) -m benchmarks.serving $(ARGS)
 
 fuzz: $(VENV)/installed  ## the server and 2,000 broken requests (ARGS as --seed=2)
-	$(RUN) -m tests.benchmarks.fuzz $(ARGS)
+	$(RUN) -m benchmarks.fuzz $(ARGS)
 
 experiments: $(VENV)/installed-experiments  ## train what docs/experiments.md has no log of, and write it (ARGS as --list)
-	$(RUN) -m tests.benchmarks.experiments $(ARGS)
+	$(RUN) -m experiments.run $(ARGS)
 
 clean:  ## remove the environments; runs/ and models/ stay
 	rm -rf $(VENV) $(OTHER_VENV) charrnn.egg-info

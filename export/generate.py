@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from data.errors import InputError
-from export.client import Server
-from export.text_request import TextRequest, batches, numbered
+from export.artifact.text_request import TextRequest, batches, numbered
+from export.client.remote import RemoteModel
 from pipeline import program
 
 _FLAGS = flags.FLAGS
@@ -76,17 +76,19 @@ def _requests() -> list[TextRequest]:
 def _model():
     """What makes the texts: it has `generate(requests)`."""
     if _FLAGS.server is None:
-        from export.local import LocalModel  # imports TensorFlow, which takes seconds that a server has spent already
+        from export.client.local import (
+            LocalModel,  # imports TensorFlow, which takes seconds that a server has spent already
+        )
         from pipeline import devices
 
         devices.one_thread_an_operation()
         return LocalModel(pathlib.Path(_FLAGS.model_dir))
     if _FLAGS['model_dir'].present:
         raise InputError('give --model_dir or --server, not both: a server has a model of its own.')
-    return Server(_FLAGS.server)
+    return RemoteModel(_FLAGS.server)
 
 
-def _print_stream(server: Server, request: TextRequest) -> bool:
+def _print_stream(server: RemoteModel, request: TextRequest) -> bool:
     """Prints one text as it is made; False if the server cannot stream."""
     added = server.stream(request)
     if added is None:

@@ -22,7 +22,7 @@ from typing import NoReturn
 from absl import flags
 
 from data.errors import InputError
-from export.server import batching, options
+from export.server import options
 from pipeline import program
 from pipeline.interrupts import StopRequest
 
@@ -34,19 +34,19 @@ _LOOK_FOR_SIGNAL = 0.1  # seconds
 
 def _models():
     """The models that the flags name."""
-    from export.server import model_config
+    from export.server.models import config
 
     if _FLAGS.model_config_file:
-        return model_config.read(pathlib.Path(_FLAGS.model_config_file))
+        return config.read(pathlib.Path(_FLAGS.model_config_file))
     if not _FLAGS.model_name:
         raise InputError('model_name is empty: give the name that requests call the model by.')
     latest = 1 if _FLAGS.model_version_policy == 'latest' else None
-    return [model_config.ModelConfig(_FLAGS.model_name, pathlib.Path(_FLAGS.model_base_path), latest)]
+    return [config.ModelConfig(_FLAGS.model_name, pathlib.Path(_FLAGS.model_base_path), latest)]
 
 
 def _options() -> options.Options:
     """What the flags say of how to serve."""
-    batches = batching.Options(
+    batches = options.BatchingOptions(
         _FLAGS.max_batch_size, _FLAGS.batch_timeout_micros, _FLAGS.max_enqueued_batches, _FLAGS.num_batch_threads
     )
     return options.Options(
@@ -136,7 +136,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    _default, _batches = options.Options(), batching.Options()
+    _default, _batches = options.Options(), options.BatchingOptions()
     flags.DEFINE_string('model_base_path', 'models/charrnn', 'The folder of versions of the model.')
     flags.DEFINE_string('model_name', 'charrnn', 'The name that requests call it by.')
     flags.DEFINE_enum(

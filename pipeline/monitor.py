@@ -13,7 +13,7 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 from tensorflow.core.util import event_pb2
 
-from pipeline.scoring import perplexity
+from pipeline.evaluation import perplexity
 from pipeline.trainer import Progress
 
 _SECONDS_BETWEEN_LINES = 60.0

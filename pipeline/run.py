@@ -16,7 +16,7 @@ from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
 from data.windows import Windows
-from pipeline import command_line, devices, run_directory, scoring
+from pipeline import command_line, devices, evaluation, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, DataConfig, TrainingConfig, parse_interval, parse_steps
 from pipeline.generate import Generator
@@ -36,7 +36,7 @@ class Material:
     text: str
     training_text: str
     vocabulary: Vocabulary
-    valid: scoring.Reading | None
+    valid: evaluation.Reading | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_material(data: DataConfig) -> Material:
     text = corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
     training_text, valid_text = split(text, data.valid_fraction)
     vocabulary = Vocabulary.from_text(training_text, data.min_count)
-    valid = scoring.read(valid_text, vocabulary, 'the held-out part') if valid_text else None
+    valid = evaluation.read(valid_text, vocabulary, 'the held-out part') if valid_text else None
     return Material(text, training_text, vocabulary, valid)
 
 
@@ -199,7 +199,7 @@ def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
     return nats
 
 
-def describe(valid: scoring.Reading, vocabulary: Vocabulary) -> str:
+def describe(valid: evaluation.Reading, vocabulary: Vocabulary) -> str:
     """A line on the held-out part, and on what becomes of the characters in it that the training part has not."""
     fate = 'left out (--min_count=2 would read them)' if vocabulary.unknown_id is None else 'read as U+FFFD'
     unknown = f'{valid.unknown_rate:.2%} of them unknown' + (f', {fate}' if valid.num_unknown else '')
@@ -220,8 +220,8 @@ def usable_prefixes(prefixes: tuple[str, ...], vocabulary: Vocabulary, text: str
     return prefixes
 
 
-def _held_out(valid: scoring.Reading, trainer: Trainer, run_dir: pathlib.Path) -> HeldOut:
-    scorer = scoring.Scorer(trainer.model, jit=trainer.config.jit)
+def _held_out(valid: evaluation.Reading, trainer: Trainer, run_dir: pathlib.Path) -> HeldOut:
+    scorer = evaluation.Scorer(trainer.model, jit=trainer.config.jit)
     return HeldOut(functools.partial(scorer.nats, valid.ids), BestCheckpoint(run_dir, trainer.model))
 
 
@@ -237,7 +237,7 @@ def _nothing_left(trainer: Trainer, last_step: int) -> str | None:
 def _hint(trainer: Trainer, nats: float) -> str | None:
     """What to try, where an epoch without clipping was worse than no model at all: `nats` a character above ln V."""
     size = trainer.model.vocabulary_size
-    if trainer.config.clip_norm or nats <= scoring.uniform_nats(size):
+    if trainer.config.clip_norm or nats <= evaluation.uniform_nats(size):
         return None
     return (
         f'this epoch was worse than guessing among all {size:,} characters: without clipping the steps are too large. '
@@ -248,7 +248,8 @@ def _hint(trainer: Trainer, nats: float) -> str | None:
 def _stopped_early(trainer: Trainer) -> str:
     stopping = trainer.early_stopping
     best = (
-        f'the best valid perplexity, {scoring.perplexity(stopping.best):.2f}, is {stopping.since_best} evaluations old'
+        f'the best valid perplexity, {evaluation.perplexity(stopping.best):.2f}, '
+        f'is {stopping.since_best} evaluations old'
     )
     return f'stopped early: {best}'
 

@@ -1,102 +1,59 @@
-"""What a text costs in nats: under a model that reads it as one stream, and under two that know nothing of order.
+"""How likely texts are, by rows and in the graph: what the exported artifact scores a request with.
 
-Perplexity is `exp` of the mean nats a character; bits are nats / ln 2.
+`scoring.py` reads one long text instead, window by window, for evaluation.
 """
 
-import dataclasses
-import math
-
-import numpy as np
 import tensorflow as tf
 
-from data.errors import InputError
 from data.vocabulary import Vocabulary
-from pipeline.model import CharRNN, State
+from pipeline import checks
+from pipeline.generate import generate_ids
+from pipeline.model import CharRNN
 
-WINDOW = 1000  # characters a call: long enough to hide what the call costs, short enough for logits [T, 1, V]
-_LARGEST_EXPONENT = 88.7  # of a float32, which TensorBoard keeps
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """A text as a model reads it."""
-
-    ids: np.ndarray
-    """`[K] int32`, two or more."""
-    num_characters: int
-    """Of the text."""
-    num_unknown: int
-    """Those that the vocabulary has not, in `ids` as U+FFFD or left out of them; see `Vocabulary.encode_any`."""
-
-    @property
-    def unknown_rate(self) -> float:
-        return self.num_unknown / self.num_characters
+SIGNATURE = (tf.TensorSpec([None], tf.string, 'text'),)
 
 
-def read(text: str, vocabulary: Vocabulary, name: str) -> Reading:
-    """Reads `text`, which messages call `name`.
+class TextLikelihood(tf.Module):
+    """The likelihood of each of N texts, none of which depends on those beside it."""
 
-    Raises:
-      InputError: fewer than two characters can be read, so that there is none to predict.
-    """
-    ids, num_unknown = vocabulary.encode_any(text)
-    if len(ids) < 2:
-        raise InputError(
-            f'{name} is too short to evaluate: {len(ids)} of its {len(text):,} characters can be read, and it takes 2, '
-            f'one to begin with and one to predict. Give a longer text.'
-        )
-    return Reading(ids, len(text), num_unknown)
-
-
-class Scorer:
-    """Reads texts with a model's weights as they stand, and does not touch them."""
-
-    def __init__(self, model: CharRNN, *, window: int = WINDOW, jit: bool = True):
-        """`window` characters are read by one compiled call; it changes nothing but the speed."""
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: checks.Limits):
+        super().__init__()
         self._model = model
-        self._window = window
-        self._score = tf.function(self._score_in_graph, jit_compile=jit)
+        self._vocabulary = vocabulary
+        self._limits = limits
 
-    def nats(self, ids: np.ndarray) -> float:
-        """The mean of `-ln p` over all characters but the first, in nats; ids `[K] int32`, K two or more.
+    def __call__(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Reads each text from a zero state; its first character, which nothing predicts, is not counted.
 
-        The state is zero before the first character and carried to the last one, over the ends of the windows.
+        To score is to generate with the choices made already: by the text, all but its first character.
+
+        Args:
+          text: `[N]` string, UTF-8, two characters or more, at most the limit. One that the vocabulary has not is read
+            as the unknown character where the vocabulary has that, and refused where it has not.
+
+        Returns:
+          log_likelihood: `[N] float32`, nats: the sum of ln p of the predicted characters.
+          num_characters: `[N] int32`, how many they are: the text's, less one.
+
+        Raises:
+          InvalidArgumentError (when run): a text breaks its rule; the message names the row.
         """
-        num_targets = len(ids) - 1
-        window = min(self._window, num_targets)
-        state, sums = self._model.zero_state(1), []
-        for start in range(0, num_targets, window):
-            part = ids[start : start + window + 1]
-            # The last window is filled up, so that all have one shape; what stands behind its end is not counted.
-            filled = np.pad(part, (0, window + 1 - len(part)))
-            total, state = self._score(tf.constant(filled[np.newaxis]), tf.constant(len(part) - 1), state)
-            sums.append(float(total))
-        return math.fsum(sums) / num_targets
+        ids, text_length = self.checked(text)
+        _, log_likelihood = generate_ids(
+            self._model.stepper(),
+            self._model.zero_state(tf.shape(ids)[0]),
+            ids[:, :1],
+            tf.ones_like(text_length),
+            text_length - 1,
+            lambda logits, position: tf.gather(ids, position + 1, batch_dims=1),
+        )
+        return log_likelihood, text_length - 1
 
-    def _score_in_graph(self, ids: tf.Tensor, count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """The sum of `-ln p` of the first `count` targets of one window, `[1, T+1] int32`, and the state after it."""
-        inputs, targets = ids[:, :-1], tf.transpose(ids[:, 1:])
-        logits, state = self._model(inputs, state)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-        counted = tf.range(inputs.shape[1])[:, tf.newaxis] < count
-        return tf.reduce_sum(tf.cast(tf.where(counted, losses, 0.0), tf.float64)), state
-
-
-def uniform_nats(vocabulary_size: int) -> float:
-    """Nats a character where all V are equally likely: ln V."""
-    return math.log(vocabulary_size)
-
-
-def unigram_nats(ids: np.ndarray, counts: np.ndarray) -> float:
-    """The mean of `-ln p` over all ids but the first, where p is how often the training part has the character.
-
-    `p(c) = (counts[c] + 1) / (sum(counts) + V)`: one is added (Laplace's rule), since U+FFFD is a character that the
-    training part may not have at all, and any text would be impossible that has it.
-    """
-    p = (counts + 1) / (counts.sum() + len(counts))
-    return float(-np.log(p[ids[1:]]).mean())
-
-
-def perplexity(nats: float) -> float:
-    """`exp` of the mean nats a character; inf where that is too large for a float."""
-    return math.exp(nats) if nats < _LARGEST_EXPONENT else nats if math.isnan(nats) else math.inf
+    def checked(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """All checks of a call: the texts' ids `[N, P] int32` and their lengths `[N] int32`, once they hold."""
+        with tf.control_dependencies(checks.rows('text', text)):
+            ids = self._vocabulary.encode_tensor(text, 'text')
+        text_length = tf.cast(ids.row_lengths(), tf.int32)
+        check = checks.within('text', text_length, 2, self._limits.max_text, counts=True)
+        with tf.control_dependencies([check]):
+            return ids.to_tensor(), tf.identity(text_length)

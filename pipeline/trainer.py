@@ -13,8 +13,8 @@ from pipeline import optimizers
 from pipeline.cells import State
 from pipeline.config import TrainingConfig
 from pipeline.early_stopping import EarlyStopping
+from pipeline.evaluation import perplexity
 from pipeline.model import CharRNN, cross_entropy
-from pipeline.scoring import perplexity
 
 # So many minibatches are enough to hide the cost of a call, and few enough to stop soon when asked to.
 MINIBATCHES_PER_CALL = 32

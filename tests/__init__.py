@@ -1,1 +1,1 @@
-"""Tests, and benchmarks beside them."""
+"""Tests, laid out as the code is."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import data  # noqa: F401 - before TensorFlow: keeps its start-up notices off the screen
 from data.vocabulary import Vocabulary
-from export.saved_model import export
+from export.artifact.exporter import export
 from pipeline.config import ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN

@@ -3,7 +3,7 @@
 import grpc
 import tensorflow as tf
 
-from export import assertions
+from export.artifact import assertions
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 

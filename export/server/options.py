@@ -2,7 +2,20 @@
 
 import dataclasses
 
-from export.server import batching
+
+@dataclasses.dataclass(frozen=True)
+class BatchingOptions:
+    """TensorFlow Serving's batching parameters; rows, microseconds, batches, threads."""
+
+    max_batch_size: int = 32
+    batch_timeout_micros: int = 1000
+    max_enqueued_batches: int = 100
+    num_batch_threads: int = 2
+
+    @property
+    def pool(self) -> str:
+        """The kernel takes the options of whoever names a pool first, so its name has them all."""
+        return 'charrnn-' + '-'.join(map(str, dataclasses.astuple(self)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +25,7 @@ class Options:
     host: str = '127.0.0.1'
     rest_api_port: int = 8501
     port: int = 8500
-    batches: batching.Options | None = dataclasses.field(default_factory=batching.Options)
+    batches: BatchingOptions | None = dataclasses.field(default_factory=BatchingOptions)
     max_concurrent_requests: int = 128
     max_rows: int = 1024
     max_body_bytes: int = 4 * 2**20

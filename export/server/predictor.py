@@ -12,7 +12,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from export.server import errors
 from export.server.errors import ServingError
-from export.server.manager import Manager
+from export.server.models.manager import Manager
 
 _SIGNATURE_DEF = 'signature_def'
 

@@ -7,16 +7,16 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from data.errors import InputError
-from export import versions
-from export.server import example, streaming, warmup
-from export.server.grpc_services import GrpcServer
-from export.server.manager import Manager
+from export.artifact import versions
 from export.server.metrics import Metrics
-from export.server.model_config import ModelConfig
+from export.server.models import example, streaming
+from export.server.models.config import ModelConfig
+from export.server.models.manager import Manager
+from export.server.models.servable import Servable, warm_up
 from export.server.options import Options
 from export.server.predictor import Predictor, specification
-from export.server.rest_server import RestServer
-from export.server.servable import Servable
+from export.server.rest.listener import RestServer
+from export.server.rpc.services import GrpcServer
 
 
 class Server:
@@ -84,7 +84,7 @@ class Server:
 
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
-        warmup.warm_up(servable)
+        warm_up(servable)
         streaming.warm_up(servable)
         return servable
 

@@ -1,0 +1,226 @@
+"""Requests of every kind over both protocols, their answers, and when two answers are the same."""
+
+import dataclasses
+import http.client
+import json
+import random
+import select
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
+
+from benchmarks.server_process import MODEL
+
+REST, GRPC = 'REST', 'gRPC'
+BAD = 'bad row'
+KINDS = ('serving_default', 'generate', 'score', 'step', BAD)
+METHOD = '/tensorflow.serving.PredictionService/Predict'
+PATH = f'/v1/models/{MODEL}:predict'
+TOLERANCE = 1e-5  # of floats, relative where they are above 1
+
+_LARGEST_LENGTH = 60  # characters to generate
+_PATIENCE = 60  # seconds for an answer
+_OF_EACH_KIND = 24
+_REFUSALS = ('failed to connect', 'shutting down')
+_NO_CHARACTER = '\U0001f600'
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A request as it is sent; `kind` is its signature, or `BAD`."""
+
+    kind: str
+    protocol: str
+    payload: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came back: '200' or 'OK' and the outputs, or another code and a message."""
+
+    code: str
+    content: Mapping[str, Any] | str
+    version: int | None = None
+    """Of the model, where the protocol says it."""
+
+
+class RefusedError(Exception):
+    """The server has taken nothing: there was no connection, or it said that it takes no more."""
+
+
+class Client:
+    """One connection of each protocol; used by one thread."""
+
+    def __init__(self, rest: str, grpc_address: str):
+        """Both are host:port."""
+        self._http = http.client.HTTPConnection(rest, timeout=_PATIENCE)
+        self._channel = grpc.insecure_channel(grpc_address, [('grpc.use_local_subchannel_pool', 1)])
+        self._predict = self._channel.unary_unary(METHOD, None, predict_pb2.PredictResponse.FromString)
+
+    def ask(self, call: Call) -> Answer:
+        """Raises `RefusedError`, or whatever else keeps an answer from coming."""
+        return self._ask_rest(call.payload) if call.protocol == REST else self._ask_grpc(call.payload)
+
+    def close(self) -> None:
+        self._http.close()
+        self._channel.close()
+
+    def _ask_rest(self, body: bytes) -> Answer:
+        if self._http.sock is not None and _closed_by_server(self._http.sock):
+            self._http.close()
+        if self._http.sock is None:
+            try:
+                self._http.connect()
+                self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except (ConnectionRefusedError, TimeoutError) as error:
+                raise RefusedError from error
+        self._http.request('POST', PATH, body)
+        response = self._http.getresponse()
+        document = json.loads(response.read())
+        content = document['error'] if set(document) == {'error'} else document['outputs']
+        return Answer(str(response.status), content)
+
+    def _ask_grpc(self, body: bytes) -> Answer:
+        try:
+            response = self._predict(body, _PATIENCE)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE and any(r in error.details() for r in _REFUSALS):
+                raise RefusedError from error
+            return Answer(error.code().name, error.details())
+        outputs = {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+        return Answer('OK', outputs, response.model_spec.version.value)
+
+
+def _closed_by_server(connection: socket.socket) -> bool:
+    """Whether an idle connection has ended, as every client that keeps some has to look before it uses one."""
+    return bool(select.select([connection], [], [], 0)[0])
+
+
+def difference(found: Answer, expected: Answer) -> float:
+    """How far apart two answers are: the largest difference of two floats, relative where they are above 1.
+
+    Infinity unless codes, messages, names, shapes, texts and integers are the same.
+    """
+    if found.code != expected.code or type(found.content) is not type(expected.content):
+        return float('inf')
+    if not isinstance(found.content, dict):
+        return _apart(found.content, expected.content)
+    if found.content.keys() != expected.content.keys():
+        return float('inf')
+    return max(_apart(found.content[name], expected.content[name]) for name in expected.content)
+
+
+def _apart(found: Any, expected: Any) -> float:
+    if found is expected or (isinstance(found, (str, list)) and found == expected):
+        return 0.0
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape or found.dtype.kind != expected.dtype.kind:
+        return float('inf')
+    if found.dtype.kind != 'f':
+        return 0.0 if np.array_equal(found, expected) else float('inf')
+    apart = np.abs(found.astype(float) - expected) / np.maximum(np.abs(expected), 1)
+    return float('inf') if np.isnan(apart).any() else float(apart.max(initial=0.0))
+
+
+class Requests:
+    """Draws calls of all kinds for a model, the same for the same seed."""
+
+    def __init__(self, description: Mapping[str, Any], seed: int = 0):
+        """`description` is the model's charrnn.json."""
+        self._chance = random.Random(seed)
+        self._characters = description['vocabulary']
+        self._states = description['state']
+        self._max_length = description['limits']['max_length']
+        # Models with an unknown character read all others as that.
+        self._no_prefix = ['', *([_NO_CHARACTER] if description['unknown_id'] is None else [])]
+
+    def calls(self) -> list[Call]:
+        """Good ones of each signature and bad ones, in both protocols."""
+        draw = (self._default, self._generate, self._score, self._step, self._bad)
+        kinds = dict(zip(KINDS, draw, strict=True))
+        drawn = [(kind, protocol) for kind in KINDS for protocol in (REST, GRPC) for _ in range(_OF_EACH_KIND)]
+        return [_call(kind, protocol, *kinds[kind]()) for kind, protocol in drawn]
+
+    def _rows(self) -> int:
+        return self._chance.choice([1, 1, 1, 2, 4])
+
+    def _text(self, most: int) -> str:
+        return ''.join(self._chance.choices(self._characters, k=self._chance.randint(1, most)))
+
+    def _default(self) -> tuple[str, dict]:
+        return 'serving_default', {'prefix': [self._text(8) for _ in range(self._rows())]}
+
+    def _generate(self) -> tuple[str, dict]:
+        rows = [self._knobs() for _ in range(self._rows())]
+        return 'generate', {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _knobs(self) -> dict[str, Any]:
+        choice = self._chance.choice
+        return {
+            'prefix': self._text(8),
+            'length': self._chance.randint(1, _LARGEST_LENGTH),
+            'temperature': choice([0.0, 0.5, 1.0, 1.5]),
+            'top_k': choice([0, 0, 1, 5, 40]),
+            'top_p': choice([1.0, 1.0, 0.9, 0.5]),
+            'seed': self._chance.randint(-(2**63), 2**63 - 1),
+        }
+
+    def _score(self) -> tuple[str, dict]:
+        return 'score', {'text': [self._text(60) + self._text(1) for _ in range(self._rows())]}
+
+    def _step(self) -> tuple[str, dict]:
+        rows = self._rows()
+        state = {name: [self._state() for _ in range(rows)] for name in self._states['names']}
+        return 'step', {'ids': [self._chance.randrange(len(self._characters)) for _ in range(rows)]} | state
+
+    def _state(self) -> list[float]:
+        return [round(self._chance.uniform(-1, 1), 3) for _ in range(self._states['size'])]
+
+    def _bad(self) -> tuple[str, dict]:
+        """A request with one row that breaks a rule, at any place."""
+        signature, inputs = self._chance.choice([self._default, self._generate, self._generate, self._score])()
+        broken = {
+            'prefix': self._no_prefix,
+            'text': self._no_prefix,
+            'length': [-1, self._max_length + 1],
+            'temperature': [-1.0],
+            'top_k': [-1],
+            'top_p': [2.0, 0.0],
+        }
+        name = self._chance.choice([name for name in inputs if name in broken])
+        row = self._chance.randrange(len(inputs[name]))
+        inputs[name][row] = self._chance.choice(broken[name])
+        return signature, inputs
+
+
+def _call(kind: str, protocol: str, signature: str, inputs: dict[str, list]) -> Call:
+    return Call(kind, protocol, _body(signature, inputs) if protocol == REST else request(signature, inputs))
+
+
+def _body(signature: str, inputs: dict[str, list]) -> bytes:
+    return json.dumps({'signature_name': signature, 'inputs': inputs}, ensure_ascii=False).encode()
+
+
+_DTYPES = {
+    'prefix': tf.string,
+    'text': tf.string,
+    'length': tf.int32,
+    'top_k': tf.int32,
+    'ids': tf.int32,
+    'seed': tf.int64,
+}
+
+
+def request(signature: str, inputs: dict[str, list]) -> bytes:
+    """A PredictRequest on the wire."""
+    message = predict_pb2.PredictRequest()
+    message.model_spec.name = MODEL
+    message.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        message.inputs[name].CopyFrom(tf.make_tensor_proto(values, _DTYPES.get(name, tf.float32)))
+    return message.SerializeToString()

@@ -1,0 +1,115 @@
+"""Runs the section's exercises and writes docs/experiments.md.
+
+Runs one after another each training of the plan that has no log yet (`--redo`: all of them), and keeps what it prints
+as docs/logs/experiments/<name>.log; then makes the document's tables and pictures from all logs. Examples:
+
+  python -m experiments.run --list
+  python -m experiments.run --only=seeds,relu
+  python -m experiments.run --only=bptt,grid --redo     (what is told by its seconds, at a quiet moment)
+  python -m experiments.run --render_only
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from data.download import data_home
+from data.errors import InputError
+from experiments import logs, pictures, plan, report
+from pipeline import program
+
+_FLAGS = flags.FLAGS
+
+
+def is_done(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> bool:
+    """Whether its log is there; a log appears whole, and one of another command is not its."""
+    path = folder / f'{run.name}.log'
+    return path.exists() and logs.parse(path.read_text('utf-8')).command == run.command
+
+
+def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
+    """Trains in a folder of its own, which goes when it is done, and writes the log.
+
+    Raises:
+      InputError: the run failed; there is no log then.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        for package in ('data', 'pipeline'):
+            (pathlib.Path(place) / package).symlink_to(plan.ROOT / package)
+        command = [sys.executable, *run.command.split()[1:]]
+        environment = {**os.environ, 'CHARRNN_DATA_HOME': str(data_home().absolute())}
+        start = time.perf_counter()
+        result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+        seconds = time.perf_counter() - start
+        if result.returncode:
+            raise InputError(f'{run.name} ended with exit code {result.returncode}: {result.stderr.strip()}')
+        losses = _losses(pathlib.Path(place) / 'runs') if run.keeps_losses else []
+    lines = [f'$ {run.command}', *result.stdout.splitlines(), f'(whole program: {seconds:.1f} s)']
+    lines += [logs.loss_line(loss) for loss in losses]
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f'{run.name}.part'
+    aside.write_text('\n'.join(lines) + '\n', 'utf-8')
+    aside.rename(folder / f'{run.name}.log')
+
+
+def _losses(runs: pathlib.Path) -> list[logs.Loss]:
+    """Each epoch's, from the TensorBoard events of the one run in `runs`."""
+    import tensorflow as tf
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+    (run_dir,) = runs.iterdir()
+    events = EventAccumulator(str(run_dir), size_guidance={'tensors': 0})  # 0: all of them
+    events.Reload()
+    curves = [events.Tensors(tag) for tag in ('loss/train', 'gradients/global_norm')]
+    return [
+        logs.Loss(loss.step, *(float(tf.make_ndarray(point.tensor_proto)) for point in (loss, norm)))
+        for loss, norm in zip(*curves, strict=True)
+    ]
+
+
+def _chosen() -> dict[str, list[plan.Run]]:
+    groups = plan.groups()
+    unknown = set(_FLAGS.only) - groups.keys()
+    if unknown:
+        raise InputError(f'only={",".join(sorted(unknown))!r} is no group of the plan: it has {", ".join(groups)}.')
+    return {name: runs for name, runs in groups.items() if not _FLAGS.only or name in _FLAGS.only}
+
+
+def _show(groups: dict[str, list[plan.Run]]) -> None:
+    for name, runs in groups.items():
+        print(f'{name}:')
+        for run in runs:
+            print(f'  [{"x" if is_done(run) else " "}] {run.name}: {run.command}')
+
+
+def _run_all(runs: list[plan.Run]) -> None:
+    start = time.perf_counter()
+    for number, run in enumerate(runs, 1):
+        minutes = (time.perf_counter() - start) / 60
+        print(f'{number} of {len(runs)}, {minutes:.1f} minutes so far: {run.name}', flush=True)
+        keep_log(run)
+
+
+def main() -> None:
+    groups = _chosen()
+    if _FLAGS.list:
+        _show(groups)
+        return
+    if not _FLAGS.render_only:
+        _run_all([run for runs in groups.values() for run in runs if _FLAGS.redo or not is_done(run)])
+    found = logs.read_all()
+    report.update(found)
+    pictures.draw_all(found)
+
+
+if __name__ == '__main__':
+    flags.DEFINE_list('only', [], 'Groups of the plan to run, separated by commas. Default: all.')
+    flags.DEFINE_bool('list', False, 'Show the plan, with what is done, and run nothing.')
+    flags.DEFINE_bool('redo', False, 'Run what has a log too.')
+    flags.DEFINE_bool('render_only', False, 'Run nothing; make tables and pictures from the logs that are there.')
+    program.run(main)

@@ -1,0 +1,113 @@
+"""What is exported: a model behind its signatures."""
+
+import inspect
+
+import tensorflow as tf
+
+from data.vocabulary import Vocabulary
+from pipeline import checks, scoring
+from pipeline.checks import Limits
+from pipeline.generate import SIGNATURE, Generator
+from pipeline.model import CharRNN
+
+_DEFAULT_LIMITS = Limits()
+
+
+class Artifact(tf.Module):
+    """What is exported: a model behind its signatures, each with a function that only checks a request.
+
+    `check_<signature>` takes what the signature takes, and returns the number of rows (scalar int32) where that would
+    answer, or fails as that would fail: so that a server can keep a bad row out of a batch with others.
+    """
+
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary, default_length: int, limits: Limits = _DEFAULT_LIMITS):
+        """`serving_default` adds `default_length` characters, greedily."""
+        super().__init__()
+        self.model = model
+        self.vocabulary = vocabulary
+        self.default_length = default_length
+        self.limits = limits
+        self._generator = Generator(model, vocabulary, limits)
+        self._likelihood = scoring.TextLikelihood(model, vocabulary, limits)
+        state = [tf.TensorSpec([None, part.shape[1]], tf.float32) for part in model.zero_state(1)]
+        self.state_names = tuple(f'state_{n}' for n in range(len(state)))
+        specs = [tf.TensorSpec([None], tf.int32, 'ids')]
+        specs += [tf.TensorSpec(s.shape, s.dtype, name) for s, name in zip(state, self.state_names, strict=True)]
+        self.step = _named_inputs(self._step, specs)
+        self.check_step = _named_inputs(self._check_step, specs)
+
+    @property
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """By name."""
+        return {name: getattr(self, name) for name in ('serving_default', 'generate', 'score', 'step')}
+
+    @tf.function(input_signature=SIGNATURE)
+    def generate(self, prefix, length, temperature, top_k, top_p, seed):
+        """All knobs, each per row; see `Generator`."""
+        text, log_likelihood = self._generator(prefix, length, temperature, top_k, top_p, seed)
+        return {'text': text, 'log_likelihood': log_likelihood}
+
+    @tf.function(input_signature=SIGNATURE)
+    def check_generate(self, prefix, length, temperature, top_k, top_p, seed):
+        return _rows(self._generator.checked(prefix, length, temperature, top_k, top_p, seed)[0])
+
+    @tf.function(input_signature=SIGNATURE[:1])
+    def serving_default(self, prefix):
+        """The most likely continuation of each prefix."""
+        return {'text': self._generator(prefix, *self._default_knobs(prefix))[0]}
+
+    @tf.function(input_signature=SIGNATURE[:1])
+    def check_serving_default(self, prefix):
+        return _rows(self._generator.checked(prefix, *self._default_knobs(prefix))[0])
+
+    @tf.function(input_signature=scoring.SIGNATURE)
+    def score(self, text):
+        """How likely each text is; see `TextLikelihood`."""
+        log_likelihood, count = self._likelihood(text)
+        perplexity = tf.exp(-log_likelihood / tf.cast(count, tf.float32))
+        return {'log_likelihood': log_likelihood, 'num_characters': count, 'perplexity': perplexity}
+
+    @tf.function(input_signature=scoring.SIGNATURE)
+    def check_score(self, text):
+        return _rows(self._likelihood.checked(text)[0])
+
+    def _default_knobs(self, prefix: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """`generate`'s inputs but the prefix: greedy, and nothing but that."""
+        rows = tf.shape(prefix)
+        return (
+            tf.fill(rows, self.default_length),
+            tf.zeros(rows, tf.float32),
+            tf.zeros(rows, tf.int32),
+            tf.ones(rows, tf.float32),
+            tf.zeros(rows, tf.int64),
+        )
+
+    def _step(self, ids: tf.Tensor, *state: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One character of each row: `ids [N]` and the state after those before it, zeros at first -> the logits."""
+        logits, state = self.model.step(self._checked_ids(ids, state), state)
+        return {'logits': logits} | dict(zip(self.state_names, state, strict=True))
+
+    def _check_step(self, ids: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
+        return _rows(self._checked_ids(ids, state))
+
+    def _checked_ids(self, ids: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        highest = len(self.vocabulary) - 1
+        valid = (ids >= 0) & (ids <= highest)
+        rows = checks.rows('ids', ids, **dict(zip(self.state_names, state, strict=True)))
+        with tf.control_dependencies([*rows, checks.each('ids', ids, valid, f'be 0 to {highest}, a character')]):
+            return tf.identity(ids)
+
+
+def _rows(values: tf.Tensor) -> tf.Tensor:
+    return tf.shape(values)[0]
+
+
+def _named_inputs(function, specs: list[tf.TensorSpec]) -> tf.types.experimental.PolymorphicFunction:
+    """`function(*inputs)` as one whose inputs have the names of `specs`, however many they are."""
+
+    def named(*inputs):
+        return function(*inputs)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named.__signature__ = inspect.Signature([inspect.Parameter(spec.name, kind) for spec in specs])
+    return tf.function(named, input_signature=specs)

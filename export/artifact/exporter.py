@@ -1,0 +1,61 @@
+"""Writes a version directory: the SavedModel and what stands beside it."""
+
+import pathlib
+import shutil
+import tempfile
+
+import tensorflow as tf
+
+from data.errors import InputError
+from data.vocabulary import Vocabulary
+from export.artifact import description, versions, warmup
+from export.artifact.artifact import Artifact
+from pipeline.checks import Limits
+from pipeline.model import CharRNN
+
+_DEFAULT_LIMITS = Limits()
+
+
+def export(
+    model: CharRNN,
+    vocabulary: Vocabulary,
+    model_dir: pathlib.Path,
+    default_length: int,
+    limits: Limits = _DEFAULT_LIMITS,
+    source: description.Source | None = None,
+) -> pathlib.Path:
+    """Writes the next version under `model_dir` and returns its directory, which appears whole or not at all.
+
+    Args:
+      model: the weights.
+      vocabulary: its characters.
+      model_dir: where the versions are; made if need be.
+      default_length: how many characters `serving_default` adds.
+      limits: the most that a row may ask for.
+      source: the run that the weights come from, if any.
+
+    Raises:
+      InputError: `default_length` is above the limit, or `model_dir` cannot be written.
+    """
+    if default_length > limits.max_length:
+        raise InputError(
+            f'sample_length={default_length} of the run is what serving_default adds, and above --max_length='
+            f'{limits.max_length}: give a larger --max_length, or let the run go on with a smaller --sample_length.'
+        )
+    artifact = Artifact(model, vocabulary, default_length, limits)
+    try:
+        model_dir.mkdir(parents=True, exist_ok=True)
+        aside = pathlib.Path(tempfile.mkdtemp(prefix='writing-', dir=model_dir))  # no number: no server takes it
+        try:
+            tf.saved_model.save(artifact, str(aside), artifact.signatures)
+            description.write(aside, artifact, source)
+            warmup.write(aside, artifact, model_dir.resolve().name, source.config.training.prefixes if source else ())
+            aside.chmod(0o755)  # mkdtemp lets nobody else read, and a server is often somebody else
+            return versions.add(aside, model_dir)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(
+            f'model_dir {str(model_dir)!r} cannot be written: {str(error).splitlines()[0]}. Make room or use another '
+            f'--model_dir.'
+        ) from error

@@ -1,0 +1,119 @@
+"""A model behind TensorFlow Serving's REST API, asked with the standard library alone."""
+
+import dataclasses
+import http.client
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+
+from data.errors import InputError
+from export.artifact.text_request import GeneratedText, TextRequest
+
+_URL = re.compile(r'(?P<root>https?://[^/?#\s]+)/?(?P<model>v1/models/[^/:?#\s]+(/(versions|labels)/[^/:?#\s]+)?)?/?')
+_DEFAULT_MODEL = 'v1/models/charrnn'
+_PATIENCE = 600  # seconds without a byte
+_NO_STREAMING = (400, 404, 405, 501)
+"""How servers without `:generate_stream` answer it. One that refuses a value does so again when asked to predict."""
+
+
+class RemoteModel:
+    """One model of a server, at `http://host:port[/v1/models/NAME[/versions/N]]`; the name is charrnn if there is none.
+
+    Methods raise `InputError` when the server is not reached, refuses what it is asked, or answers something else.
+    """
+
+    def __init__(self, url: str):
+        found = _URL.fullmatch(url)
+        if not found:
+            raise InputError(
+                f'server={url!r} must be http://host:port or http://host:port/v1/models/NAME[/versions/N], as in '
+                f'--server=http://localhost:8501.'
+            )
+        self._root = found['root']
+        path = urllib.parse.quote(found['model'] or _DEFAULT_MODEL, safe='/%')
+        self._model = f'{self._root}/{path}'
+
+    def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
+        """The texts for some requests, asked for in one call of the signature `generate`."""
+        body = {'signature_name': 'generate', 'instances': [dataclasses.asdict(request) for request in requests]}
+        url = f'{self._model}:predict'
+        with self._post(url, body) as response:
+            try:
+                predictions = json.load(response)['predictions']
+                return [GeneratedText(row['text'], row['log_likelihood']) for row in predictions]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f'{url} answered something else than texts: is it a model of this project?') from error
+            except (OSError, http.client.HTTPException) as error:
+                raise InputError(f'{url} broke off its answer: {error}') from error
+
+    def stream(self, request: TextRequest) -> Iterator[str] | None:
+        """The added characters of one text as the server makes them; None if it has no streaming."""
+        url = f'{self._model}:generate_stream'
+        try:
+            response = self._post(url, dataclasses.asdict(request))
+        except _RefusedError as refused:
+            if refused.code in _NO_STREAMING:
+                return None
+            raise
+        return _added(url, response)
+
+    def _post(self, url: str, body: dict) -> http.client.HTTPResponse:
+        data = json.dumps(body, ensure_ascii=False).encode('utf-8', 'surrogatepass')
+        asked = urllib.request.Request(url, data, {'Content-Type': 'application/json'})
+        try:
+            return urllib.request.urlopen(asked, timeout=_PATIENCE)
+        except urllib.error.HTTPError as error:
+            raise _RefusedError(url, error) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = getattr(error, 'reason', error)
+            raise InputError(
+                f'no server answers at {self._root} ({reason}). Start one with: python -m export.serve'
+            ) from error
+
+
+class _RefusedError(InputError):
+    """The server answered with an error; the message is its own."""
+
+    def __init__(self, url: str, error: urllib.error.HTTPError):
+        self.code = error.code
+        body = error.read().decode('utf-8', 'replace')
+        try:
+            message = json.loads(body)['error']
+        except (ValueError, KeyError, TypeError):
+            message = body.strip().partition('\n')[0] or error.reason
+        super().__init__(f'{url} answered HTTP {error.code}: {message}')
+
+
+def _added(url: str, response: http.client.HTTPResponse) -> Iterator[str]:
+    with response:
+        try:
+            for event, data in events(response):
+                if event == 'done':
+                    return
+                if event == 'error':
+                    raise InputError(f'{url} stopped: {data["error"]}')
+                yield data['text']
+        except (OSError, http.client.HTTPException) as error:
+            raise InputError(f'{url} broke off the text: {error}') from error
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f'{url} answered something else than server-sent events of text.') from error
+    raise InputError(f'{url} broke off the text.')
+
+
+def events(lines: Iterable[bytes]) -> Iterator[tuple[str, dict]]:
+    """The server-sent events among the lines of a stream: name (`message` if it has none) and data, which is JSON."""
+    name, data = 'message', ''
+    for line in lines:
+        field, _, value = line.decode('utf-8').rstrip('\r\n').partition(':')
+        if field == 'event':
+            name = value.removeprefix(' ')
+        elif field == 'data':
+            data += value.removeprefix(' ')
+        elif not field and not value and data:
+            yield name, json.loads(data)
+            name, data = 'message', ''

@@ -1,0 +1,1 @@
+"""Loaded models: which versions are served, and what they answer."""

@@ -1,0 +1,181 @@
+"""One loaded version of a model: what a SavedModel's signatures answer."""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+
+import grpc
+import tensorflow as tf
+from google.protobuf import message
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from export.artifact import versions
+from export.server import errors
+from export.server.errors import ServingError
+from export.server.models import batching, tensors
+from export.server.options import BatchingOptions
+
+DEFAULT_SIGNATURE = 'serving_default'
+
+_TAG = 'serve'
+_MOST_WARMUP_RECORDS = 1000  # as in TensorFlow Serving
+
+
+class Servable:
+    """A version of a model, loaded.
+
+    Attributes:
+      name: the model's name.
+      version: its version.
+      directory: where it was loaded from.
+      signatures: name -> SignatureDef, as the SavedModel has them.
+      description: what assets.extra/charrnn.json says, where there is one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        directory: pathlib.Path,
+        batches: BatchingOptions | None = None,
+        max_rows: int = 1024,
+    ):
+        """Loads it.
+
+        Args:
+          name: the model's.
+          version: its number.
+          directory: the SavedModel.
+          batches: how requests share batches, where the artifact can check rows before; None: each runs by itself.
+          max_rows: the most rows of a request.
+
+        Raises:
+          OSError, ValueError, a TensorFlow error: it cannot be loaded.
+        """
+        self.name = name
+        self.version = version
+        self.directory = directory
+        self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = _meta_graph(directory).signature_def
+        self.description = _description(directory)
+        self._loaded = tf.saved_model.load(str(directory), tags=[_TAG])
+        self._batches = batches
+        self._max_rows = max_rows
+        self._batched = {signature: self._share(signature) for signature in self._can_share()}
+
+    def call(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The signature's outputs for these inputs, alone in their batch. Raises `ServingError`."""
+        self._signature(signature)
+        return _answer(self._loaded.signatures[signature], inputs)
+
+    def check(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> None:
+        """Raises `ServingError` where the artifact's own check refuses a row; nothing where it has no check."""
+        check = getattr(self._loaded, f'check_{signature}', None)
+        if check is not None:
+            _answer(check, inputs)
+
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        """The answer to a request, which may share its batch with others. Raises `ServingError`."""
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        signature = self._signature(name)
+        wanted = _wanted(request, signature)
+        inputs = tensors.parse_inputs(request.inputs, signature)
+        self._check_rows(inputs)
+        self.check(name, inputs)
+        outputs = _answer(self._batched[name], inputs) if self._shares(name, inputs) else self.call(name, inputs)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = self.name
+        response.model_spec.version.value = self.version
+        response.model_spec.signature_name = name
+        for output in wanted:
+            response.outputs[output].CopyFrom(tensors.to_proto(outputs[output]))
+        return response
+
+    def _signature(self, name: str) -> meta_graph_pb2.SignatureDef:
+        if name not in self._loaded.signatures:  # the graph's initialiser has a SignatureDef too
+            raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        return self.signatures[name]
+
+    def _check_rows(self, inputs: Mapping[str, tf.Tensor]) -> None:
+        for name, tensor in inputs.items():
+            if tensor.shape.rank and tensor.shape[0] > self._max_rows:
+                raise errors.invalid(
+                    f'input {name!r} has {tensor.shape[0]} rows; --max_rows of this server is {self._max_rows}: '
+                    'send several requests.'
+                )
+
+    def _can_share(self) -> list[str]:
+        if self._batches is None:
+            return []
+        checked = [name for name in self.signatures if hasattr(self._loaded, f'check_{name}')]
+        return [name for name in checked if batching.can_share(self.signatures[name])]
+
+    def _share(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+        label = f'{self.name}/{self.version}/{name}'
+        return batching.batched(self._loaded.signatures[name], self.signatures[name], label, self._batches)
+
+    def _shares(self, name: str, inputs: Mapping[str, tf.Tensor]) -> bool:
+        """A request that would not fit into a batch runs by itself; the artifact's check answers for unequal rows."""
+        return name in self._batched and 0 < next(iter(inputs.values())).shape[0] <= self._batches.max_batch_size
+
+
+def _answer(function: Callable[..., dict[str, tf.Tensor]], inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    try:
+        return function(**inputs)
+    except tf.errors.OpError as error:
+        raise errors.from_tensorflow(error) from error
+
+
+def _wanted(request: predict_pb2.PredictRequest, signature: meta_graph_pb2.SignatureDef) -> list[str]:
+    """The outputs that a request asks for: all where it names none."""
+    wanted = list(request.output_filter)
+    for name in wanted:
+        if name not in signature.outputs:
+            raise errors.invalid(
+                f'output tensor alias not found in signature: {name} Outputs expected to be in the set '
+                f'{{{",".join(sorted(signature.outputs))}}}.'
+            )
+        if wanted.count(name) > 1:
+            raise errors.invalid(f'duplicate output tensor alias: {name}')
+    return wanted or sorted(signature.outputs)
+
+
+def _meta_graph(directory: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
+    path = directory / versions.SAVED_MODEL
+    try:
+        saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except message.DecodeError as error:
+        raise ValueError(f'{path} is damaged: it cannot be read as a SavedModel') from error
+    for meta_graph in saved_model.meta_graphs:
+        if _TAG in meta_graph.meta_info_def.tags:
+            return meta_graph
+    raise ValueError(f'{directory} has no graph with the tag {_TAG!r}')
+
+
+def _description(directory: pathlib.Path) -> dict | None:
+    path = directory / versions.DESCRIPTION
+    return json.loads(path.read_text('utf-8')) if path.exists() else None
+
+
+def warm_up(servable: Servable) -> int:
+    """How many requests were run. Raises what the first failing one does, or `ValueError` where it is no request."""
+    path = servable.directory / versions.WARMUP_REQUESTS
+    if not path.exists():
+        return 0
+    count = 0
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        count += 1
+        if count > _MOST_WARMUP_RECORDS:
+            raise ValueError(f'Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}')
+        servable.predict(_request(record, path))
+    return count
+
+
+def _request(record: bytes, path: pathlib.Path):
+    try:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+    except message.DecodeError as error:
+        raise ValueError(f'Failed to parse warmup record from {path}') from error
+    if log.WhichOneof('log_type') != 'predict_log':
+        raise ValueError(f'{path} has a warmup record that is no predict request')
+    return log.predict_log.request

@@ -1,0 +1,1 @@
+"""The REST API, the stream of characters and the studio."""

@@ -1,0 +1,42 @@
+"""TensorFlow Serving's URLs: case-insensitive, matched as a whole, names and labels percent-encoded."""
+
+import dataclasses
+import re
+import urllib.parse
+
+from tensorflow_serving.apis import model_pb2
+
+from export.artifact import versions
+from export.server import errors
+from export.server.predictor import specification
+
+_VERSION = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
+_FORMS = {
+    'POST': re.compile(
+        rf'/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<verb>classify|regress|predict|generate_stream)', re.IGNORECASE
+    ),
+    'GET': re.compile(rf'/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<verb>metadata))?', re.IGNORECASE),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a request is about: a model, and what to do: predict …, metadata, status."""
+
+    spec: model_pb2.ModelSpec
+    verb: str
+
+
+def parse(method: str, path: str) -> Target:
+    """`path` as it was sent, still percent-encoded. Raises `ServingError`."""
+    found = _FORMS[method].fullmatch(path) if method in _FORMS else None
+    if found is None:
+        raise errors.invalid(f'Malformed request: {method} {path}')
+    version = found['version'] and int(found['version'].lstrip('0')[:20] or '0')
+    if version is not None and version > versions.LARGEST:
+        raise errors.invalid(f'Failed to convert version: {found["version"]} to numeric.')
+    name = urllib.parse.unquote(found['model'] or '')
+    if not name:
+        raise errors.invalid('Missing model name in request.')
+    label = found['label'] and urllib.parse.unquote(found['label'])
+    return Target(specification(name, version, label), (found['verb'] or 'status').lower())

@@ -1,0 +1,75 @@
+"""The studio: one static page at `/` that generates with this server's models, and what it needs to know of them."""
+
+import contextlib
+import pathlib
+import urllib.parse
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from export.server.errors import ServingError
+from export.server.models import example
+from export.server.models.manager import Manager
+from export.server.models.servable import Servable
+from export.server.predictor import specification
+
+_FOLDER = pathlib.Path(__file__).parent / 'studio'
+_TYPES = {
+    'index.html': 'text/html',
+    'studio.css': 'text/css',
+    'studio.js': 'text/javascript',
+    'text.js': 'text/javascript',
+    'logic.js': 'text/javascript',
+    'icon.svg': 'image/svg+xml',
+}
+_HEADERS = {
+    # Nothing from elsewhere, nothing inline, in nobody's frame.
+    'Content-Security-Policy': "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+    'Cache-Control': 'no-cache',
+}
+_KEYS = ('vocabulary', 'unknown_id', 'default_length', 'limits', 'perplexity', 'corpus', 'config')
+"""What the page is told of charrnn.json; that never has weights."""
+
+
+def routes(manager: Manager) -> list[Route]:
+    """`/`, `/studio/<file>` and `/studio/model.json`, which says what is served just now."""
+
+    def models(request: Request) -> Response:
+        found = [one for name in manager.names for one in described(manager, name)]
+        return JSONResponse({'models': found}, headers=_HEADERS)
+
+    page = Route('/', _file('index.html'))
+    return [page, Route('/studio/model.json', models), *(Route(f'/studio/{name}', _file(name)) for name in _TYPES)]
+
+
+def described(manager: Manager, name: str) -> list[dict]:
+    """Of each version of a model that can stream, the newest first: how to call it, and what it is."""
+    found, newest = [], True
+    for version in reversed(manager.available(name)):
+        with contextlib.suppress(ServingError), manager.lease(specification(name, version)) as servable:
+            if servable.description is not None and 'step' in servable.signatures:
+                found.append(_description(servable, newest))
+        newest = False
+    return found
+
+
+def _description(servable: Servable, newest: bool) -> dict:
+    path = f'v1/models/{urllib.parse.quote(servable.name, safe="")}'
+    return {
+        'label': servable.name if newest else f'{servable.name} version {servable.version}',
+        'path': path if newest else f'{path}/versions/{servable.version}',
+        'version': servable.version,
+        'example': example.text(servable.description),
+    } | {key: servable.description.get(key) for key in _KEYS}
+
+
+def _file(name: str) -> Callable[[Request], Response]:
+    def respond(request: Request) -> Response:
+        content = (_FOLDER / name).read_bytes()
+        return Response(content, headers=_HEADERS | {'Content-Type': f'{_TYPES[name]}; charset=utf-8'})
+
+    return respond

@@ -1,0 +1,147 @@
+"""The experiments: the plan can be run, logs are read right, and the document is what its logs say."""
+
+import copy
+import math
+
+import pytest
+from absl import flags
+
+from data.errors import InputError
+from experiments import logs, plan, report
+from pipeline import train  # noqa: F401 - defines the flags
+from pipeline.config import Config
+from tests.conftest import ROOT
+
+GROUPS = plan.groups()
+RUNS = [run for runs in GROUPS.values() for run in runs]
+LOG = """$ python -m pipeline.train --corpus=lyrics
+lyrics: 12,340 characters, 1,260 distinct; 11 minibatches an epoch; 712,172 parameters on CPU; runs/a
+epoch 5, perplexity inf, time 0.50 sec
+this epoch was worse than guessing among all 1,260 characters: ...
+epoch 10, perplexity 7.25, time 0.10 sec, valid 30.50
+ - 分开 epoch 11, perplexity 1.00, time 0.10 sec
+ - 不分开
+epoch 15, perplexity 5.25, time 0.20 sec
+saved in runs/a. Next: python -m export.saved_model --run_dir=runs/a
+(whole program: 21.1 s)
+(epoch 1: loss 2327 nats, gradient norm 188.6)
+"""
+
+
+def _config(run: plan.Run) -> Config:
+    values = copy.deepcopy(flags.FLAGS)
+    values(['train', *run.flags])
+    return Config.from_dict({name: values[name].value for name in Config().to_dict()})
+
+
+@pytest.mark.parametrize('run', RUNS, ids=lambda run: run.name)
+def test_a_run_can_be_run_and_prints_only_what_is_ours(run, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = _config(run)
+    assert config.data.corpus == 'lyrics' or config.training.sample_length == 0
+    # Figures of the epochs that the tables show.
+    assert config.training.sample_every in (1, 10)
+
+
+def test_names_and_commands_are_unique():
+    names = [run.name for run in RUNS]
+    assert len(set(names)) == len(names)
+    commands = [run.command for run in RUNS]
+    assert len(set(commands)) == len(commands)
+
+
+def test_the_best_preset_is_beside_the_section_on_the_same_text(tmp_path, monkeypatch):
+    presets = tmp_path / plan.PRESETS
+    presets.mkdir(parents=True)
+    of_the_text = ['--corpus=jaychou', '--valid_fraction=0.2', '--min_count=2']
+    (presets / 'best.flags').write_text('\n'.join(['# Best', *of_the_text, '--cell=lstm', '--num_epochs=9']), 'utf-8')
+    *best, alike, rnn = plan.groups(tmp_path)['heldout']
+    monkeypatch.chdir(tmp_path)
+    assert [_config(run).model.cell for run in (*best, alike)] == ['lstm'] * 3 + ['rnn']
+    assert [_config(run).training.num_epochs for run in (*best, alike)] == [9, 9, 9, 10]
+    expected = {'corpus': 'jaychou', 'valid_fraction': 0.2, 'min_count': 2}
+    silent = {'sample_every': 1, 'sample_length': 0, 'prefixes': ()}
+    assert _config(rnn) == Config().replace(expected | silent)
+
+
+def test_numbers_of_a_log():
+    log = logs.parse(LOG)
+    assert log.command == 'python -m pipeline.train --corpus=lyrics'
+    assert log.vocabulary_size == 1260
+    assert [epoch.number for epoch in log.epochs] == [5, 10, 15]
+    assert [epoch.perplexity for epoch in log.epochs] == [math.inf, 7.25, 5.25]
+    assert [epoch.valid for epoch in log.epochs] == [None, 30.5, None]
+    assert [epoch.sample for epoch in log.epochs] == [None, '分开 epoch 11, perplexity 1.00, time 0.10 sec', None]
+    assert log.seconds == 0.2
+    assert log.losses == (logs.Loss(1, 2327.0, 188.6),)
+    assert logs.loss_line(log.losses[0]) == LOG.splitlines()[-1]
+    assert math.isnan(log.perplexity(50))
+
+
+def test_a_log_counts_for_its_own_command_alone(tmp_path):
+    run = plan.Run('a', ('--corpus=lyrics',))
+    assert not run.is_done(run, tmp_path)
+    (tmp_path / 'a.log').write_text(LOG, 'utf-8')
+    assert run.is_done(run, tmp_path)
+    assert not run.is_done(plan.Run('a', ('--corpus=lyrics', '--seed=1')), tmp_path)
+
+
+def test_a_run_that_fails_leaves_no_log(tmp_path):
+    """Nor does it take the place of a good one."""
+    run = plan.Run('a', ('--corpus=nowhere.txt',))
+    with pytest.raises(InputError, match=r"a ended with exit code 1: error: corpus 'nowhere.txt' is no file"):
+        run.keep_log(run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_seeds_are_shown_by_mean_lowest_and_highest():
+    runs = {
+        f'random-seed{s}': logs.parse(LOG.replace('epoch 10', 'epoch 50').replace('7.25', f'{p}'))
+        for s, p in enumerate((2.0, 3.0, 7.0))
+    }
+    assert report.seeds(runs).splitlines()[2:] == [
+        '| random, the section (one run) | 69.88 | 9.01 | 2.70 | 1.53 | 1.31 |',
+        '| random, ours (3 seeds) | 4.00 (2.00 to 7.00) |  |  |  |  |',
+    ]
+
+
+def test_samples_are_of_the_first_epoch_below_each_level():
+    table = report.samples({'samples': logs.parse(LOG)}).splitlines()[2:]
+    assert [row.split(' | ')[:3] for row in table] == [['| 10', '10', '7.25']]
+
+
+def test_held_out_runs_are_compared_within_five_minutes():
+    line = 'epoch {}, perplexity 2.00, time {} sec, valid {}\n'
+    best = logs.parse('$ a\n' + line.format(1, 5, 40) + line.format(2, 3, 30) + line.format(3, 3, 35))
+    rnn = logs.parse('$ b\n' + line.format(1, 100, 60) + line.format(2, 199, 50) + line.format(3, 2, 20))
+    rows = report.heldout({'heldout-best-seed0': best, 'heldout-rnn': rnn}).splitlines()[2:4]
+    assert [row.split(' | ')[1] for row in rows] == ['30.00', '50.00']
+    assert [row.split(' | ')[3:] for row in rows] == [['2', '8', '11 |'], ['2', '299', '299 |']]
+
+
+def test_tables_are_replaced_between_their_markers_alone():
+    blocks = {name: f'<!-- table: {name} -->\nold\n<!-- end -->' for name in report.TABLES}
+    document = 'prose 1.31\n\n' + '\n\nmore\n\n'.join(blocks.values()) + '\n\nend\n'
+    found = {'samples': logs.parse(LOG)}
+    rendered = report.render(document, found)
+    expected = document
+    for name, block in blocks.items():
+        expected = expected.replace(block, block.replace('old', report.TABLES[name](found)))
+    assert rendered == expected
+    assert 'old' not in rendered
+    assert report.render(rendered, found) == rendered
+
+
+@pytest.mark.parametrize('change', [('table: seeds', 'table: sedes'), ('<!-- end -->', '')])
+def test_a_document_without_a_place_for_each_table_is_refused(change):
+    document = '\n'.join(f'<!-- table: {name} -->\n<!-- end -->' for name in report.TABLES)
+    with pytest.raises(InputError, match='needs one for each of'):
+        report.render(document.replace(*change), {})
+
+
+def test_every_log_belongs_to_the_plan_and_the_document_is_what_the_logs_say():
+    commands = {run.name: run.command for run in RUNS}
+    found = logs.read_all()
+    assert {name: log.command for name, log in found.items()} == {name: commands.get(name) for name in found}
+    document = report.DOCUMENT.read_text('utf-8')
+    assert report.render(document, found) == document, 'run: make experiments ARGS=--render_only'

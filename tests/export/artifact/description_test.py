@@ -1,0 +1,32 @@
+"""charrnn.json of a model without a run; that of a run is in `end_to_end_test.py`."""
+
+import hashlib
+import json
+import re
+
+import tensorflow as tf
+
+from export.artifact import description
+from tests.conftest import DEFAULT_LENGTH, ROOT
+
+
+def test_says_what_the_model_is_and_null_for_what_no_run_has_recorded(version_dirs, vocabulary):
+    found = json.loads((version_dirs['lstm'] / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
+    versions = found.pop('versions')
+    assert found == {
+        'format': 1,
+        'vocabulary': vocabulary.characters,
+        'unknown_id': None,
+        'vocabulary_sha256': hashlib.sha256(vocabulary.characters.encode()).hexdigest(),
+        'default_length': DEFAULT_LENGTH,
+        'limits': {'max_length': 1000, 'max_prefix': 1000},
+        'state': {'names': ['state_0', 'state_1', 'state_2', 'state_3'], 'size': 16},
+        'corpus': None,
+        'config': None,
+        'checkpoint': None,
+        'perplexity': None,
+    }
+    assert versions['tensorflow'] == tf.__version__
+    assert f'version = "{versions["charrnn"]}"' in (ROOT / 'pyproject.toml').read_text('utf-8')
+    keys = re.findall(r'^  (\w+)  +', description.__doc__, re.MULTILINE)
+    assert sorted(keys) == sorted([*found, 'versions'])

@@ -1,0 +1,44 @@
+"""The warm-up requests, read with TensorFlow Serving's own protos. That they run is in `c_api_test.py`."""
+
+import sys
+
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from data.vocabulary import UNKNOWN, Vocabulary
+from export.artifact import versions, warmup
+from export.artifact.artifact import Artifact
+from export.artifact.exporter import export
+from pipeline.checks import Limits
+from pipeline.config import ModelConfig
+from pipeline.model import CharRNN
+
+
+def test_has_both_text_signatures_alone_and_in_batches(version_dirs):
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(version_dirs['rnn'] / versions.WARMUP_REQUESTS))
+    ]
+    requests = [log.predict_log.request for log in logs]
+    found = {(r.model_spec.signature_name, r.inputs['prefix'].tensor_shape.dim[0].size) for r in requests}
+    assert found == {(name, rows) for name in ('serving_default', 'generate') for rows in (1, 8, 32)}
+    assert {r.model_spec.name for r in requests} == {'rnn'}
+    assert max(tf.make_ndarray(r.inputs['length']).max() for r in requests if 'length' in r.inputs) <= 8
+
+
+@pytest.mark.parametrize(
+    ('characters', 'usable'),
+    [('分山开', ['分开']), ('分山开' + UNKNOWN, ['分开', '囧']), ('abc', ['a'])],
+)
+def test_prefixes_are_those_that_the_model_can_continue(characters, usable):
+    vocabulary = Vocabulary(''.join(sorted(characters)))
+    model = CharRNN(ModelConfig(hidden_size=2), len(vocabulary))
+    artifact = Artifact(model, vocabulary, 1, Limits(max_prefix=3))
+    assert warmup.usable(['分开', '囧', '分开分开'], artifact) == usable
+
+
+def test_a_model_is_exported_without_where_the_protos_are_not_installed(model, vocabulary, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tensorflow_serving.apis', None)
+    version_dir = export(model, vocabulary, tmp_path, 1)
+    assert [path.name for path in (version_dir / 'assets.extra').iterdir()] == ['charrnn.json']

@@ -1,0 +1,1 @@
+"""Tests of export/server/, on real loopback ports."""

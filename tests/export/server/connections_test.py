@@ -1,0 +1,81 @@
+"""Clients that hold connections and streams open: others are served, and the log stays short."""
+
+import contextlib
+import os
+import resource
+import socket
+import time
+import urllib.parse
+
+import grpc
+import pytest
+
+from export import serve as export_serve
+from export.server.models.config import ModelConfig
+from export.server.rest import listener
+from export.server.rpc import reflection
+from tests.export.server.client import PATIENCE, open_reflection, predict_request
+
+
+@pytest.fixture
+def file_limits():
+    """The limits of this process, which the test may change."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_connection_that_sends_nothing_is_closed(serve, model_dirs, monkeypatch):
+    monkeypatch.setattr(listener, '_KEEP_ALIVE', 0.1)
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
+    url = urllib.parse.urlsplit(address.rest)
+    with socket.create_connection((url.hostname, url.port), PATIENCE) as silent:
+        assert silent.recv(1) == b''
+    assert address.predict('m', {'instances': [1]}).status == 200
+
+
+def test_too_few_file_descriptors_are_said_once_and_pass(own_address, file_limits, caplog):
+    url = urllib.parse.urlsplit(own_address.rest)
+    with socket.socket() as client, contextlib.ExitStack() as others:
+        client.settimeout(PATIENCE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, file_limits[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                others.callback(os.close, os.dup(client.fileno()))
+        client.connect((url.hostname, url.port))  # the kernel makes the connection; nobody can accept it
+        client.sendall(b'GET /v1/models/half_plus_two HTTP/1.1\r\nHost: m\r\n\r\n')
+        deadline = time.monotonic() + PATIENCE
+        while not caplog.records:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_NOFILE, file_limits)
+        assert client.recv(12) == b'HTTP/1.1 200'
+    assert ['out of system resource' in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_the_program_takes_all_the_file_descriptors_it_may_have(file_limits):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (file_limits[1] - 1, file_limits[1]))
+    export_serve._allow_connections()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (file_limits[1], file_limits[1])
+
+
+def test_open_reflection_streams_leave_threads_for_the_others(own_address, stubs):
+    with contextlib.ExitStack() as open_streams:
+        for _ in range(reflection._MOST_STREAMS):
+            stream = open_streams.enter_context(open_reflection(own_address))
+        with pytest.raises(grpc.RpcError) as refused, open_reflection(own_address):
+            pass
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert stubs.predict(predict_request('half_plus_two', x=[1.0]))['y'] == [2.5]
+        stream.cancel()
+        deadline = time.monotonic() + PATIENCE
+        while not _reflects(own_address):  # when the server has noticed that the client has gone
+            assert time.monotonic() < deadline
+
+
+def _reflects(address):
+    try:
+        with open_reflection(address):
+            return True
+    except grpc.RpcError:
+        return False

@@ -1,0 +1,166 @@
+"""Streaming: the text of the signature `generate`, to the character, and the server-sent events it comes in."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.vocabulary import UNKNOWN, Vocabulary
+from export.artifact.exporter import export
+from export.client.remote import events
+from export.server.errors import ServingError
+from export.server.models import streaming
+from export.server.models.servable import Servable
+from pipeline.config import ModelConfig
+from pipeline.model import CharRNN
+
+LENGTH = 25
+
+
+@pytest.fixture(scope='module')
+def servable(model, vocabulary, tmp_path_factory) -> Servable:
+    return Servable('small', 1, export(model, vocabulary, tmp_path_factory.mktemp('small'), default_length=LENGTH))
+
+
+@pytest.fixture(scope='module')
+def unknowing(tmp_path_factory) -> Servable:
+    """Two layers, two parts of state each, that hold the unknown character for the next nearly always."""
+    vocabulary = Vocabulary(f'\n分山开{UNKNOWN}🎵')
+    config = ModelConfig(cell='lstm', num_layers=2, hidden_size=8, init_scale=0.5)
+    model = CharRNN(config, len(vocabulary), seed=4)
+    model.b_q.assign(20.0 * tf.one_hot(vocabulary.unknown_id, len(vocabulary)))
+    return Servable('unknowing', 7, export(model, vocabulary, tmp_path_factory.mktemp('unknowing'), default_length=9))
+
+
+def _stream(servable: Servable, **fields) -> tuple[list[dict], dict]:
+    """What is sent for each character, and at the end."""
+    request = streaming.parse(json.dumps(fields).encode(), servable)
+    *added, last = streaming.characters(servable, request)
+    assert [event['event'] for event in added] == [None] * len(added)
+    assert last['event'] == 'done'
+    return [event['data'] for event in added], last['data']
+
+
+def _generated(servable: Servable, prefix: str, lengths: list[int], knobs: dict) -> tuple[list[str], np.ndarray]:
+    """What the signature `generate` answers for one prefix and several lengths."""
+    knobs = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'seed': 0} | knobs
+    dtypes = {'temperature': tf.float32, 'top_k': tf.int32, 'top_p': tf.float32, 'seed': tf.int64}
+    rows = len(lengths)
+    inputs = {name: tf.constant([value] * rows, dtypes[name]) for name, value in knobs.items()}
+    answer = servable.call(
+        'generate', {'prefix': tf.constant([prefix] * rows), 'length': tf.constant(lengths)} | inputs
+    )
+    return [text.decode() for text in answer['text'].numpy()], answer['log_likelihood'].numpy()
+
+
+@pytest.mark.parametrize(
+    'knobs',
+    [
+        {},
+        {'temperature': 1.0, 'seed': 3},
+        {'temperature': 0.7, 'top_k': 3, 'seed': 2**63 - 1},
+        {'temperature': 2.5, 'top_p': 0.9, 'seed': -5},
+        {'temperature': 1.3, 'top_k': 9, 'top_p': 0.5, 'seed': 12},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(('name', 'prefix'), [('servable', '不分开 你'), ('unknowing', '囧分\n')])
+def test_every_character_and_its_log_probability_are_those_of_generate(request, name, prefix, knobs):
+    """The sums of the first n log probabilities are what `generate` gives for n characters."""
+    servable = request.getfixturevalue(name)
+    added, last = _stream(servable, prefix=prefix, length=LENGTH, **knobs)
+    texts, log_likelihoods = _generated(servable, prefix, list(range(LENGTH + 1)), knobs)
+    assert [prefix + ''.join(one['text'] for one in added[:n]) for n in range(LENGTH + 1)] == texts
+    sums = np.cumsum([0.0, *(one['log_probability'] for one in added)])
+    np.testing.assert_allclose(sums, log_likelihoods, rtol=1e-4, atol=1e-5)
+    assert last['text'] == texts[-1]
+    np.testing.assert_allclose(last['log_likelihood'], sums[-1])
+
+
+def test_all_but_the_prefix_may_be_left_out(servable):
+    assert len(_stream(servable, prefix='分')[0]) == LENGTH
+
+
+def test_length_zero_gives_the_prefix_back(servable):
+    assert _stream(servable, prefix='分开', length=0) == ([], {'text': '分开', 'log_likelihood': 0.0})
+
+
+def test_characters_come_one_by_one(servable, monkeypatch):
+    """When the first is there, the model has read the prefix and no more."""
+    request = streaming.parse('{"prefix": "不分开"}'.encode(), servable)
+    steps, call = [], servable.call
+    monkeypatch.setattr(servable, 'call', lambda name, inputs: steps.append(name) or call(name, inputs))
+    stream = streaming.characters(servable, request)
+    next(stream)
+    assert steps == ['step'] * 3
+    next(stream)
+    assert steps == ['step'] * 4
+
+
+def test_the_choice_is_traced_once_for_all_requests(servable):
+    streaming.chooser.cache_clear()
+    streaming.warm_up(servable)
+    choose = streaming.chooser(len(servable.description['vocabulary']), None)
+    assert choose.experimental_get_tracing_count() == 1
+    for knobs in ({}, {'temperature': 1}, {'temperature': 0.5, 'top_k': 3, 'seed': 2**40}, {'length': 3, 'top_p': 0.5}):
+        _stream(servable, prefix='分', **knobs)
+    assert streaming.chooser.cache_info().currsize == 1
+    assert choose.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize(
+    ('body', 'message'),
+    [
+        (b'', 'the body must be a JSON object in UTF-8'),
+        (b'\xff', 'the body must be a JSON object in UTF-8'),
+        (b'[' * 100_000, 'the body must be a JSON object in UTF-8'),
+        (b'["a"]', r'the body must be a JSON object as .*, and is \["a"\]'),
+        (b'{}', 'prefix is missing; it must be a string'),
+        (b'{"prefix": 7}', 'prefix is 7; it must be a string'),
+        (rb'{"prefix": "\ud800"}', r'prefix is "\\ud800"; it must be a string'),
+        (b'{"prefix": "a", "lenght": 3}', 'the key "lenght" is not one of prefix, length, temperature'),
+        (b'{"prefix": "a", "length": 3.5}', 'length is 3.5; it must be an integer from -2147483648 to 2147483647'),
+        (b'{"prefix": "a", "length": true}', 'length is true; it must be an integer'),
+        (b'{"prefix": "a", "top_k": 2147483648}', 'top_k is 2147483648; it must be an integer'),
+        (b'{"prefix": "a", "seed": "1"}', 'seed is "1"; it must be an integer'),
+        (b'{"prefix": "a", "temperature": null}', 'temperature is null; it must be a number'),
+        (b'{"prefix": "a", "temperature": 1' + b'0' * 400 + b'}', r'temperature is 10{59}…; it must be a number'),
+        ('{"prefix": "囧"}'.encode(), r"prefix\[0\] contains '囧' \(U\+56E7\), which is not among the 24 characters"),
+        (b'{"prefix": ""}', r'prefix\[0\] has 0 characters'),
+        ('{"prefix": "分", "temperature": -1}'.encode(), r'temperature\[0\] is -1; it must be finite, 0 \(greedy\)'),
+        ('{"prefix": "分", "temperature": 1e39}'.encode(), r'temperature\[0\] is inf'),
+        ('{"prefix": "分", "temperature": NaN}'.encode(), r'temperature\[0\] is nan'),
+        ('{"prefix": "分", "length": 1001}'.encode(), r'length\[0\] is 1001; it must be 0 to 1000'),
+        ('{"prefix": "分", "top_p": 0}'.encode(), r'top_p\[0\] is 0; it must be above 0'),
+    ],
+)
+def test_refuses_a_value_by_its_key_and_rule(servable, body, message):
+    """What JSON can say wrong, and, in the artifact's own words, what `generate` would refuse."""
+    with pytest.raises(ServingError, match=message) as caught:
+        streaming.parse(body, servable)
+    assert caught.value.http_status == 400
+
+
+def test_a_model_without_step_says_that_it_cannot_stream(tmp_path):
+    module = tf.Module()
+    module.half = tf.function(lambda x: {'y': x / 2}, input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
+    tf.saved_model.save(module, str(tmp_path), {'serving_default': module.half})
+    with pytest.raises(ServingError, match='model half version 3 cannot stream: it has no signature "step"'):
+        streaming.parse('{"prefix": "分"}'.encode(), Servable('half', 3, tmp_path))
+
+
+@pytest.mark.parametrize('text', ['吧', '\n', '\r\n\r\n', '\u2028', '\x85', '🎵', '"data: x"', '\\', ''])
+def test_an_event_survives_the_wire(text):
+    first = {'event': None, 'data': {'text': text, 'log_probability': -0.5}}
+    last = {'event': 'done', 'data': {'text': text, 'log_likelihood': -0.5}}
+    wire = streaming.format_event(first) + streaming.format_event(last)
+    lines = wire.split(b'\n')  # as bytes: what breaks lines in text need not break them on the wire
+    found = list(events(line + b'\n' for line in lines))
+    assert found == [('message', first['data']), ('done', last['data'])]
+    assert b'\r' not in wire
+
+
+def test_characters_are_sent_as_utf8_not_as_escapes():
+    wire = streaming.format_event({'event': None, 'data': {'text': '吧🎵'}})
+    assert wire == 'data: {"text": "吧🎵"}\n\n'.encode()

@@ -1,0 +1,337 @@
+"""The studio in a real browser: its text is the model's, every key works, nothing is asked of anybody else."""
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+
+import pytest
+import tensorflow as tf
+
+from data.vocabulary import Vocabulary
+from export.artifact.exporter import export
+from pipeline.checks import Limits
+from pipeline.config import ModelConfig
+from pipeline.model import CharRNN
+from tests.conftest import ROOT
+from tests.export.server.in_process import serve
+
+_CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
+sync_api = pytest.importorskip('playwright.sync_api', reason='needs playwright, of the extra dev')
+pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason='needs Chromium on the PATH')
+
+# What a page, a shell and JSON take for more than a letter: quotes, markup, escapes, a line break, a wide character,
+# Arabic, a combining accent, a line separator.
+AWKWARD = '\n "$&\'\\`!<>{}%#abcשםلا\u0301\u2028🎵吧'
+LONG = 100_000
+PLACES = 3
+_FILES = sorted(path.name for path in (ROOT / 'export/server/rest/studio').iterdir())
+
+
+@pytest.fixture(scope='module')
+def folders(model, vocabulary, tmp_path_factory):
+    """A model on the tests' text, whose continuations may be very long, and one on awkward characters."""
+    place = tmp_path_factory.mktemp('models')
+    awkward = Vocabulary(''.join(sorted(AWKWARD)))
+    wild = CharRNN(ModelConfig(hidden_size=8, init_scale=0.5), len(awkward), seed=5)
+    export(model, vocabulary, place / 'charrnn', default_length=20, limits=Limits(max_length=LONG))
+    export(wild, awkward, place / 'awkward', default_length=20)
+    return {name: place / name for name in ('charrnn', 'awkward')}
+
+
+@pytest.fixture(scope='module')
+def url(folders):
+    with serve(folders, max_concurrent_requests=PLACES) as url:
+        yield url
+
+
+@pytest.fixture(scope='module')
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def studio(browser, url):
+    """Opens the page with the fields given in its address; at the end nothing may have gone wrong in it, unseen."""
+    context = browser.new_context()
+    context.grant_permissions(['clipboard-read', 'clipboard-write'])
+    page = context.new_page()
+    problems, hosts = [], set()
+    page.on('console', lambda message: problems.append(message.text))
+    page.on('pageerror', lambda error: problems.append(str(error)))
+    context.on('request', lambda request: hosts.add(urllib.parse.urlsplit(request.url).netloc))
+
+    def open_page(width=1200, color_scheme='light', **fields):
+        page.set_viewport_size({'width': width, 'height': 800})
+        page.emulate_media(color_scheme=color_scheme)
+        page.goto(f'{url}/#{urllib.parse.urlencode(fields)}')
+        sync_api.expect(page.locator('#generate')).to_be_enabled()
+        return page
+
+    yield open_page
+    context.close()
+    assert hosts == {urllib.parse.urlsplit(url).netloc}
+    assert [p for p in problems if 'status of 400' not in p] == []  # the browser reports a refusal by itself
+
+
+def _generate(page) -> str:
+    """Clicks, waits for the end, and returns the text on the page."""
+    page.click('#generate')
+    sync_api.expect(page.locator('#status')).to_contain_text('Done')
+    return _text(page)
+
+
+def _text(page) -> str:
+    return page.locator('#text').evaluate('element => element.textContent')
+
+
+def _by_signature(folder, prefix, length, temperature=0.0, top_k=0, top_p=1.0, seed=0) -> tuple[str, float]:
+    answer = tf.saved_model.load(str(folder / '1')).signatures['generate'](
+        prefix=tf.constant([prefix]),
+        length=tf.constant([length]),
+        temperature=tf.constant([temperature]),
+        top_k=tf.constant([top_k]),
+        top_p=tf.constant([top_p]),
+        seed=tf.constant([seed], tf.int64),
+    )
+    return answer['text'].numpy()[0].decode(), float(answer['log_likelihood'].numpy()[0])
+
+
+def test_the_text_and_its_perplexity_are_those_of_the_signature_generate(studio, folders):
+    knobs = {'length': 60, 'temperature': 1.5, 'top_k': 20, 'top_p': 0.95, 'seed': 11}
+    page = studio(prefix='不分开', **knobs)
+    text, log_likelihood = _by_signature(folders['charrnn'], '不分开', **knobs)
+    assert _generate(page) == text
+    assert page.inner_text('#count') == '60'
+    assert page.inner_text('#perplexity') == f'{2.718281828459045 ** (-log_likelihood / 60):.2f}'
+    assert re.fullmatch(r'version 1\s· .*24 characters', page.inner_text('#about'))
+
+
+def test_each_character_shows_its_probability_by_shade_number_and_key(studio):
+    page = studio(prefix='分开', length=40, temperature=1.5, seed=2)
+    _generate(page)
+    page.check('#numbers')
+    shown = page.locator('[data-probability]').evaluate_all(
+        """all => all.map(one => ({
+            name: getComputedStyle(one, '::after').content,
+            level: one.className,
+            color: getComputedStyle(one).backgroundColor,
+        }))"""
+    )
+    assert len(shown) == 40
+    colors = {}
+    for one in shown:
+        percent = float(re.fullmatch(r'"<?([\d.]+)%"', one['name'])[1])
+        lowest = [90, 50, 20, 5, 1, 0][int(one['level'][-1])]
+        assert lowest - 0.5 <= percent
+        colors.setdefault(one['level'], one['color'])
+    assert len(set(colors.values())) == len(colors) > 3
+    page.focus('#text')
+    page.keyboard.press('End')
+    page.keyboard.press('ArrowLeft')
+    page.keyboard.press('ArrowLeft')
+    assert 'character 38 of 40' in page.inner_text('#detail')
+    assert re.search(r'U\+[0-9A-F]{4}: probability [\d.e-]+, [\d.]+ nats', page.inner_text('#detail'))
+
+
+def test_awkward_characters_are_text_and_line_breaks_break_lines(studio, folders):
+    knobs = {'length': 300, 'temperature': 3.0, 'seed': 4}
+    page = studio(model='awkward', prefix="<b>'\n🎵", **knobs)
+    text, _ = _by_signature(folders['awkward'], "<b>'\n🎵", **knobs)
+    assert _generate(page) == text
+    assert set(AWKWARD) <= set(text)
+    lines = page.locator('.line-break').count()
+    height, line = page.locator('#text').evaluate(
+        'element => [element.scrollHeight, parseFloat(getComputedStyle(element).lineHeight)]'
+    )
+    assert lines > 3
+    assert height > line * lines
+
+
+@pytest.mark.skipif(shutil.which('curl') is None, reason='needs curl')
+@pytest.mark.parametrize(
+    ('name', 'prefix'), [('charrnn', '不分开'), ('awkward', '\'\n"$&`!\\%{}'), ('awkward', "a'''b\u2028'")]
+)
+def test_copy_as_curl_gives_the_same_text_in_a_shell(studio, name, prefix):
+    page = studio(model=name, prefix=prefix, length=50, temperature=1.5, top_k=12, top_p=0.9, seed=2**53 - 1)
+    text = _generate(page)
+    page.click('#copy-curl')
+    sync_api.expect(page.locator('#status')).to_contain_text('copied')
+    command = page.evaluate('navigator.clipboard.readText()')
+    answer = subprocess.run(['bash', '-c', command.replace('curl ', 'curl -sS ', 1)], capture_output=True, check=True)
+    assert json.loads(answer.stdout)['predictions'][0]['text'] == text
+    page.click('#copy-text')
+    sync_api.expect(page.locator('#status')).to_contain_text('text is copied')
+    assert page.evaluate('navigator.clipboard.readText()') == text
+
+
+def test_stop_ends_the_stream_here_and_at_the_server(studio):
+    """There it gives its place back: with as many as the server has, the last would be refused."""
+    page = studio(prefix='分', length=LONG, temperature=1)
+    for n, stop in enumerate([lambda: page.click('#stop'), lambda: page.keyboard.press('Escape')] * PLACES):
+        page.fill('#prefix', '分' * (n + 1))
+        page.click('#generate')
+        sync_api.expect(page.locator('.given')).to_have_text('分' * (n + 1))  # the text before has gone
+        sync_api.expect(page.locator('[data-index="9"]')).to_be_attached()
+        stop()
+        sync_api.expect(page.locator('#status')).to_have_text(re.compile(r'Stopped after \d+ characters'))
+        assert 10 <= int(page.inner_text('#status').split()[2]) == page.locator('[data-index]').count() < LONG
+        sync_api.expect(page.locator('#stop')).to_be_disabled()
+    page.fill('#length', '3')
+    assert len(_generate(page)) == 2 * PLACES + 3
+
+
+def test_works_with_the_keyboard_alone(studio, folders, vocabulary):
+    """The page opens in the prefix; Tab goes through what can be set, in the order in which it is seen."""
+    page = studio()
+    assert page.input_value('#prefix') in vocabulary.characters  # something to try, and selected: typing replaces it
+    page.keyboard.type('分开')
+    page.keyboard.press('Control+Enter')
+    sync_api.expect(page.locator('#status')).to_contain_text('Done')
+    assert _text(page) == _by_signature(folders['charrnn'], '分开', 20, temperature=0.8, seed=1)[0]
+    visited = []
+    for _ in range(12):
+        visited.append(page.evaluate('document.activeElement.id'))
+        outline = page.evaluate('getComputedStyle(document.activeElement).outlineStyle')
+        assert outline == 'solid', visited
+        page.keyboard.press('Tab')
+    knobs = ['length', 'temperature', 'top_k', 'top_p', 'seed', 'dice']
+    assert visited == ['prefix', 'generate', 'text', 'numbers', 'copy-text', 'copy-curl', *knobs]
+    page.focus('#temperature')
+    page.keyboard.press('Control+A')
+    page.keyboard.type('0')
+    sync_api.expect(page.locator('#greedy')).to_be_visible()
+    page.keyboard.press('Enter')
+    sync_api.expect(page.locator('#status')).to_contain_text('Done')
+    sync_api.expect(page.locator('#text')).to_have_text(_by_signature(folders['charrnn'], '分开', 20)[0])
+
+
+def test_a_field_says_what_the_model_does_not_take_before_it_is_asked(studio):
+    page = studio(prefix='分囧', length=LONG + 1, temperature=-1, top_k=1.5, top_p=0, seed='')
+    for name, message in {
+        'prefix': '‘囧’ (U+56E7): not among the 24 characters this model was trained on.',
+        'length': 'Give a whole number from 0 to 100000.',
+        'temperature': 'Give 0 (greedy) or more.',
+        'top_k': 'Give a whole number, 0 (off) or more.',
+        'top_p': 'Give a number above 0, at most 1 (off).',
+        'seed': 'Give a whole number from 0 to 9007199254740991.',
+    }.items():
+        sync_api.expect(page.locator(f'#{name}')).to_have_accessible_description(re.compile(re.escape(message)))
+        assert page.locator(f'#{name}').get_attribute('aria-invalid') == 'true'
+    page.click('#generate')
+    sync_api.expect(page.locator('#prefix')).to_be_focused()
+    page.fill('#prefix', '分')
+    assert page.locator('#prefix-error').is_hidden()
+
+
+def test_what_the_server_refuses_stands_beside_the_field_that_it_names(studio, url):
+    """The page learns of a model that knows the character, and the server has one that does not."""
+    page = studio(prefix='分')
+    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
+        listed = json.load(response)
+    listed['models'][0]['vocabulary'] += '囧'
+    page.route('**/studio/model.json', lambda route: route.fulfill(json=listed))
+    page.reload()
+    sync_api.expect(page.locator('#generate')).to_be_enabled()
+    page.fill('#prefix', '囧')
+    page.click('#generate')
+    message = "prefix contains '囧' (U+56E7), which is not among the 24 characters this model was trained on"
+    sync_api.expect(page.locator('#prefix-error')).to_have_text(message)
+    sync_api.expect(page.locator('#status')).to_have_text('The model refuses this prefix.')
+
+
+def test_a_version_that_has_taken_over_since_is_named(studio, url):
+    page = studio(model='awkward', prefix='a')
+    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
+        listed = json.load(response)
+    page.route('**/studio/model.json', lambda route: route.fulfill(json=listed))
+    for model in listed['models']:
+        model['version'] = 2
+    _generate(page)
+    assert 'version 2' in page.inner_text('#about')
+    assert page.input_value('#model') == 'awkward'
+
+
+def test_a_server_without_a_model_that_can_stream_says_so(browser, url):
+    page = browser.new_page()
+    page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': []}))
+    page.goto(url)
+    sync_api.expect(page.locator('#status')).to_contain_text('No model that can stream is served. Export one')
+    sync_api.expect(page.locator('#generate')).to_be_disabled()
+    page.keyboard.press('Control+Enter')
+    page.close()
+
+
+def test_the_address_holds_the_settings(studio):
+    fields = {'prefix': "分\n#&'", 'length': '7', 'temperature': '0.5', 'top_k': '3', 'top_p': '0.5', 'seed': '9'}
+    page = studio(model='awkward', **fields)
+    page.click('#dice')
+    page.fill('#length', '8')
+    page.press('#length', 'Tab')
+    seed = page.input_value('#seed')
+    page.reload()
+    sync_api.expect(page.locator('#generate')).to_be_enabled()
+    found = {name: page.input_value(f'#{name}') for name in fields}
+    assert found == fields | {'length': '8', 'seed': seed}
+    assert page.locator('#model').evaluate('element => element.selectedOptions[0].label') == 'awkward'
+    assert seed != '9'
+
+
+def test_fits_a_phone(studio):
+    """With a long word too, which has no place to break."""
+    page = studio(width=360, model='awkward', prefix='abc' * 40, length=200, temperature=1)
+    _generate(page)
+    page.check('#numbers')
+    page.click('#copy-curl')
+    assert page.evaluate('document.documentElement.scrollWidth') == 360
+    right_edges = page.locator('body *').evaluate_all('all => all.map(e => e.getBoundingClientRect().right)')
+    assert max(right_edges) <= 360
+
+
+_CONTRASTS = """() => {
+    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+    const luminance = (color) => channels(color).slice(0, 3).map((c) => c / 255)
+        .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+    const opaque = (color) => (channels(color)[3] ?? 1) === 1;
+    const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+            const color = getComputedStyle(e).backgroundColor;
+            if (opaque(color)) return color;
+        }
+        return 'rgb(255, 0, 255)';
+    };
+    const written = (e) => e.value || [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && written(e)).map((e) => {
+        const [high, low] = [getComputedStyle(e).color, ground(e)].map(luminance).sort((a, b) => b - a);
+        return [`${e.tagName} ${e.id} ${e.className}`, (high + 0.05) / (low + 0.05)];
+    });
+}"""
+
+
+@pytest.mark.parametrize('color_scheme', ['light', 'dark'])
+def test_all_text_is_readable_on_its_ground(studio, color_scheme):
+    """WCAG's 4.5 for every text on the page, on each shade, and of errors."""
+    page = studio(color_scheme=color_scheme, prefix='分开', length=300, temperature=1.5)
+    _generate(page)
+    page.click('#copy-curl')
+    page.fill('#temperature', '0')
+    page.fill('#prefix', '囧')
+    found = page.evaluate(_CONTRASTS)
+    assert {f'SPAN  level-{n}' for n in range(1, 6)} <= {name.strip() for name, _ in found}
+    assert [(name, ratio) for name, ratio in found if ratio < 4.5] == []
+    ground = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    assert (max(map(int, re.findall(r'\d+', ground))) < 64) == (color_scheme == 'dark')
+
+
+@pytest.mark.parametrize('name', ['', *(f'studio/{name}' for name in (*_FILES, 'model.json'))])
+def test_the_page_may_load_nothing_from_elsewhere(url, name):
+    with urllib.request.urlopen(f'{url}/{name}') as response:
+        assert "default-src 'self'" in response.headers['Content-Security-Policy']
+        assert response.headers['X-Content-Type-Options'] == 'nosniff'
+        assert not re.search(rb'https?://(?!www\.w3\.org)', response.read())

@@ -1,0 +1,262 @@
+"""The loop around the trainer: the held-out part, the best weights, early stopping and what resuming makes of them."""
+
+import contextlib
+import json
+import pathlib
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.errors import InputError
+from data.vocabulary import Vocabulary
+from data.windows import Windows
+from pipeline import devices, run, run_directory
+from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
+from pipeline.config import Config, Interval, ModelConfig, TrainingConfig
+from pipeline.evaluation import Scorer
+from pipeline.interrupts import StopRequest
+from pipeline.model import CharRNN
+from pipeline.monitor import Monitor
+from pipeline.profiler import Profiler
+from pipeline.trainer import Trainer
+from tests.conftest import TEXT
+
+VOCABULARY = Vocabulary.from_text(TEXT)
+IDS = VOCABULARY.encode(TEXT)
+LOSSES = [5.0, 4.0, 4.5, 4.0, float('nan'), 3.0, 2.0]  # the best is the second; a tie is no improvement
+EVERY_30_SECONDS = Interval(0, 30)
+
+
+def _trainer(**config) -> Trainer:
+    windows = Windows(len(TEXT), 4, 8)
+    model = CharRNN(ModelConfig(hidden_size=8), len(VOCABULARY))
+    return Trainer(model, windows, TrainingConfig(sample_every=0, **config))
+
+
+def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) -> None:
+    checkpoints = Checkpoints(run_dir, trainer, every)
+    checkpoints.restore()
+    held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model)) if loss else None
+    monitor = Monitor(run_dir, 0, 1, 0, terminal=False)
+    with contextlib.closing(monitor), StopRequest() as stop:
+        run.train(trainer, IDS, None, monitor, Profiler(run_dir, None), checkpoints, stop, held_out)
+
+
+def _best(run_dir) -> dict:
+    return json.loads((run_dir / 'best' / 'best.json').read_text())
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Config:
+    """Of a run of 2 minibatches an epoch, in a folder that has its text; the first weights are 0 whatever the seed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, 'prepare', lambda: 'CPU')  # a GPU that is in use takes no more settings
+    (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
+    settings = {'corpus': 'mine.txt', 'hidden_size': 4, 'init_scale': 0.0, 'jit': False, 'sample_every': 0}
+    return Config.from_dict(settings | {'batch_size': 32, 'num_steps': 5, 'num_epochs': 2})
+
+
+def test_the_windows_come_in_the_order_of_the_seed(tmp_path, config):
+    """From the same first weights, which the seed draws too, only the order can make other weights."""
+    trained = []
+    for seed in (0, 1):
+        of_seed = config.replace({'seed': seed})
+        run.run(of_seed, tmp_path / str(seed))
+        load_model(tmp_path / str(seed), model := CharRNN(of_seed.model, len(VOCABULARY)))
+        trained.append(np.concatenate([np.ravel(weight) for weight in model.variables]))
+    assert np.any(trained[0] != trained[1])
+
+
+def test_a_place_where_another_run_is_at_work_is_left_alone(tmp_path, config):
+    with run_directory.lock(tmp_path / 'run'):
+        before = list((tmp_path / 'run').iterdir())
+        with pytest.raises(InputError, match='in use by another run'):
+            run.run(config, tmp_path / 'run')
+        assert list((tmp_path / 'run').iterdir()) == before
+
+
+def test_too_little_memory_is_the_settings_fault(tmp_path, config, monkeypatch):
+    error = tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor with shape[9,4] and type float on')
+    monkeypatch.setattr(Trainer, 'train', lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError, match=r'does not suffice for a tensor with shape\[9,4\]\. Lower --hidden_size'):
+        run.run(config, tmp_path / 'run')
+
+
+def test_ctrl_c_stops_it_within_the_epoch_that_follows(tmp_path):
+    trainer = _trainer(num_epochs=9)
+    per_epoch = trainer.windows.steps_per_epoch
+
+    def loss() -> float:
+        if trainer.step == 2 * per_epoch:
+            signal.raise_signal(signal.SIGINT)
+        return 4.0
+
+    _train(tmp_path, trainer, loss)
+    assert trainer.step <= 3 * per_epoch
+    assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{trainer.step}')
+
+
+def test_curves_are_on_disk_before_the_checkpoint_that_follows_them(tmp_path, monkeypatch):
+    """A run that is killed then goes on from the checkpoint, and would leave a gap in them."""
+    happened = []
+
+    def recorded(owner: type, name: str) -> None:
+        method = getattr(owner, name)
+
+        def record(*args, **kwargs):
+            happened.append(name)
+            return method(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, record)
+
+    for owner, name in ((Monitor, 'after_epoch'), (Monitor, 'flush'), (Checkpoints, 'save')):
+        recorded(owner, name)
+    _train(tmp_path, _trainer(num_epochs=3), None, every=Interval(1, 0))
+    before_saves = [happened[n - 1] for n, name in enumerate(happened) if name == 'save']
+    assert len(before_saves) >= 3
+    assert set(before_saves) == {'flush'}
+
+
+def test_stops_after_the_evaluations_without_improvement_and_saves(tmp_path, capsys):
+    """Evaluated after epochs 2, 4, 6 …: the best is that of 4, and the third without a better one that of 10."""
+    trainer = _trainer(num_epochs=30, evaluate_every=2, early_stopping_patience=3)
+    _train(tmp_path, trainer, iter(LOSSES).__next__)
+    per_epoch = trainer.windows.steps_per_epoch
+    assert trainer.step == 10 * per_epoch
+    assert 'stopped early: the best valid perplexity, 54.60, is 3 evaluations old' in capsys.readouterr().out
+    best = _best(tmp_path)
+    assert 0 < best.pop('train_nats_per_character') < 10
+    assert best == {
+        'checkpoint': f'ckpt-{4 * per_epoch}', 'step': 4 * per_epoch, 'epoch': 4, 'nats_per_character': 4.0,
+    }  # fmt: skip
+    assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{10 * per_epoch}')
+    assert 'give a larger --early_stopping_patience' in run._nothing_left(trainer, 30 * per_epoch)
+
+
+def test_never_stops_early_unless_asked_to(tmp_path):
+    trainer = _trainer(num_epochs=6)
+    _train(tmp_path, trainer, lambda: 4.0)
+    assert trainer.step == 6 * trainer.windows.steps_per_epoch
+
+
+@pytest.mark.parametrize('epochs_before', [1, 3, 4])
+def test_a_resumed_run_stops_where_the_unbroken_one_does(tmp_path, epochs_before):
+    """The best so far and the patience used up are in the checkpoint."""
+    patience = {'early_stopping_patience': 3}
+    unbroken = _trainer(num_epochs=30, **patience)
+    _train(tmp_path / 'unbroken', unbroken, iter(LOSSES).__next__)
+
+    losses = iter(LOSSES)
+    _train(tmp_path / 'broken', _trainer(num_epochs=epochs_before, **patience), losses.__next__)
+    resumed = _trainer(num_epochs=30, **patience)
+    _train(tmp_path / 'broken', resumed, losses.__next__)
+    assert resumed.step == unbroken.step == 5 * unbroken.windows.steps_per_epoch
+    assert _best(tmp_path / 'broken') == _best(tmp_path / 'unbroken')
+    for ours, theirs in zip(resumed.variables, unbroken.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
+
+
+def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
+    """The weights before stay, and the trainer has not heard of the new ones, so that it tries again when resumed."""
+    trainer = _trainer(num_epochs=1)
+    _train(tmp_path, trainer, lambda: 4.0)
+    files = {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()}
+
+    def full_disk(self, path):
+        (tmp_path / 'best' / f'{pathlib.Path(path).name}.data-00000-of-00001').touch()
+        raise tf.errors.ResourceExhaustedError(None, None, 'no space left')
+
+    monkeypatch.setattr(tf.train.Checkpoint, 'write', full_disk)
+    with pytest.raises(
+        InputError, match=r'cannot save checkpoint \d+ in .*best: no space left.*last good one is .*ckpt-'
+    ):
+        _train(tmp_path, longer := _trainer(num_epochs=2), lambda: 3.0)
+    assert longer.early_stopping.best == 4.0
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ('settings', 'hints'),
+    [({'clip_norm': 0.0}, 1), ({'clip_norm': 10.0}, 0), ({'clip_norm': 0.0, 'learning_rate': 0.1}, 0)],
+)
+def test_steps_too_large_without_clipping_are_named_once(tmp_path, capsys, settings, hints):
+    """At the default rate of 100 each epoch is worse than guessing, clipped to 10 or not."""
+    _train(tmp_path, _trainer(num_epochs=3, **settings), None)
+    printed = capsys.readouterr().out
+    assert printed.count('What to try: --clip_norm=0.01, or a --learning_rate below 100\n') == hints
+    assert printed.count(f'guessing among all {len(VOCABULARY)} characters') == hints
+
+
+def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
+    evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in (1, 0))
+    scorer = Scorer(evaluated.model)
+    _train(tmp_path / 'evaluated', evaluated, lambda: scorer.nats(IDS[:50]))
+    _train(tmp_path / 'alone', alone, None)
+    for ours, theirs in zip(evaluated.model.variables, alone.model.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not (tmp_path / 'alone' / 'best').exists()
+
+
+@pytest.mark.parametrize(
+    ('prefixes', 'min_count', 'expected'),
+    [
+        (TrainingConfig.prefixes, 1, ('Once',)),
+        (TrainingConfig.prefixes, 2, ('Once',)),  # they could be read as unknown, but would say nothing
+        (('on', '囧'), 2, ('on', '囧')),
+    ],
+)
+def test_prefixes_that_say_something(prefixes, min_count, expected):
+    text = 'Once upon a time upon a time'
+    assert run.usable_prefixes(prefixes, Vocabulary.from_text(text, min_count), text) == expected
+
+
+def test_what_changes_nothing_is_not_recorded(config, tmp_path, capsys):
+    run.run(config, tmp_path / 'run')
+    before = (tmp_path / 'run' / 'config.json').read_bytes()
+    run.run(config.replace({'num_epochs': 1}), tmp_path / 'run')
+    assert 'nothing left to train' in capsys.readouterr().out
+    assert (tmp_path / 'run' / 'config.json').read_bytes() == before
+
+
+def test_a_new_run_gets_its_place_once_its_settings_go_with_the_text(config, tmp_path):
+    with pytest.raises(InputError, match='too short for one minibatch'):
+        run.run(config.replace({'num_steps': 999}), None)
+    assert not (tmp_path / 'runs').exists()
+    run.run(config, None)
+    assert run_directory.latest_run_dir() == next((tmp_path / 'runs').iterdir()).relative_to(tmp_path)
+
+
+def test_no_more_windows_of_gradient_than_an_epoch_has(config, tmp_path):
+    consecutive = config.replace({'sampling': 'consecutive', 'num_epochs': 1})
+    run.run(consecutive.replace({'bptt_windows': 2}), tmp_path / 'run')
+    with pytest.raises(InputError, match='bptt_windows=3 is more than the 2 minibatches of an epoch'):
+        run.run(consecutive.replace({'bptt_windows': 3}), tmp_path / 'other')
+
+
+def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(config, tmp_path, monkeypatch):
+    """As after `| head -1`: the line after the second epoch finds no reader."""
+
+    def no_reader(self, line):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Monitor, 'say', no_reader)
+    with pytest.raises(BrokenPipeError):
+        run.run(config, tmp_path / 'run')
+    assert tf.train.latest_checkpoint(str(tmp_path / 'run' / 'checkpoints')).endswith('ckpt-4')
+
+
+def test_a_run_is_compared_with_its_place_when_it_is_alone_there(config, tmp_path, monkeypatch):
+    """Another one may begin there in between."""
+    lock = run_directory.lock
+
+    @contextlib.contextmanager
+    def another_was_faster(run_dir):
+        run_directory.write(run_dir, config, VOCABULARY, TEXT)
+        with lock(run_dir):
+            yield
+
+    monkeypatch.setattr(run_directory, 'lock', another_was_faster)
+    with pytest.raises(InputError, match='--seed is 1, was 0'):
+        run.run(config.replace({'seed': 1}), tmp_path / 'run')
