@@ -39,9 +39,10 @@ test: $(VENV)/installed-dev  ## run all tests
 compatibility: $(VENV)/installed-dev $(OTHER_VENV)/installed  ## ask the TensorFlow of TensorFlow Serving's newest release
 	$(RUN) -m tests.export.artifact.compatibility --other=$(OTHER_VENV)/bin/python
 
-lint: $(VENV)/installed-dev  ## check style
+lint: $(VENV)/installed-dev  ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 bench: $(VENV)/installed-bench  ## training: seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
 	$(RUN) -m benchmarks.training $(ARGS)
