@@ -15,7 +15,6 @@ import tensorflow as tf
 from data.errors import InputError
 from pipeline.config import Interval
 
-CHECKPOINTS = ('latest', 'best')
 _NATS = {'train': 'train_nats_per_character', 'valid': 'nats_per_character'}
 _KEPT = 2  # the newest, and the one before in case that is damaged
 
@@ -231,7 +230,7 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
     Args:
       run_dir: the run.
       model: takes the weights.
-      which: one of `CHECKPOINTS`; None takes the best if the run has kept one, else the latest.
+      which: one of `config.CHECKPOINTS`; None takes the best if the run has kept one, else the latest.
 
     Raises:
       InputError: there is none, or it cannot be read.

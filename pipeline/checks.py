@@ -3,33 +3,7 @@
 The checks are assertions: InvalidArgumentError when they run, which a server answers as INVALID_ARGUMENT.
 """
 
-import dataclasses
-
 import tensorflow as tf
-
-from data.errors import InputError
-
-_LARGEST = 1_000_000  # characters; so that sums of limits fit an int32
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """The most that a row may ask of a model that others can call, in characters, so that each request has an end."""
-
-    max_length: int = 1000
-    """Characters to generate."""
-    max_prefix: int = 1000
-    """Characters to read before that."""
-
-    def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if not 1 <= value <= _LARGEST:
-                raise InputError(f'{name}={value} must be between 1 and {_LARGEST}.')
-
-    @property
-    def max_text(self) -> int:
-        """Characters of a text to score: whatever was generated can be."""
-        return self.max_prefix + self.max_length
 
 
 def rows(name: str, first: tf.Tensor, **others: tf.Tensor) -> list[tf.Operation]:

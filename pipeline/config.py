@@ -8,6 +8,7 @@ from data.errors import InputError
 from data.windows import SAMPLING
 
 CELLS = ('rnn', 'gru', 'lstm')
+CHECKPOINTS = ('latest', 'best')
 ACTIVATIONS = ('tanh', 'relu')
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'rmsprop')
 SCHEDULES = ('constant', 'cosine', 'exponential')

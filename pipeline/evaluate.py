@@ -19,8 +19,8 @@ from absl import flags
 from data import corpus
 from data.errors import InputError
 from pipeline import devices, program, run_directory
-from pipeline.checkpoints import CHECKPOINTS, load_model
-from pipeline.config import DataConfig
+from pipeline.checkpoints import load_model
+from pipeline.config import CHECKPOINTS, DataConfig
 from pipeline.evaluation import evaluate, held_out_part, report
 from pipeline.model import CharRNN
 from pipeline.run_directory import Recorded

@@ -7,6 +7,7 @@ import tensorflow as tf
 from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.cells import State
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
 from pipeline.samplers import sample
 
@@ -27,7 +28,7 @@ class Generator(tf.Module):
     random numbers of its own, fixed by its seed.
     """
 
-    def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: checks.Limits | None = None):
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: Limits | None = None):
         """`limits` are for a model that others can call; None: prefixes and lengths may be as long as they like."""
         super().__init__()
         self.model = model

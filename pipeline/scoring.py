@@ -8,6 +8,7 @@ import tensorflow as tf
 from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.generate import generate_ids
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
 SIGNATURE = (tf.TensorSpec([None], tf.string, 'text'),)
@@ -16,7 +17,7 @@ SIGNATURE = (tf.TensorSpec([None], tf.string, 'text'),)
 class TextLikelihood(tf.Module):
     """The likelihood of each of N texts, none of which depends on those beside it."""
 
-    def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: checks.Limits):
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: Limits):
         super().__init__()
         self._model = model
         self._vocabulary = vocabulary

@@ -15,8 +15,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from data.errors import InputError
 from export.artifact.exporter import export
-from pipeline.checks import Limits
 from pipeline.generate import Generator
+from pipeline.limits import Limits
 from tests.conftest import DEFAULT_LENGTH as LENGTH
 from tests.export.artifact import sample_requests
 from tests.export.artifact.sample_requests import PREFIXES

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from data.vocabulary import UNKNOWN, Vocabulary
-from pipeline.checks import Limits
 from pipeline.config import ModelConfig
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
 from pipeline.scoring import SIGNATURE, TextLikelihood
 from tests import oracle

@@ -10,8 +10,8 @@ from data.vocabulary import UNKNOWN, Vocabulary
 from export.artifact import versions, warmup
 from export.artifact.artifact import Artifact
 from export.artifact.exporter import export
-from pipeline.checks import Limits
 from pipeline.config import ModelConfig
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from data.vocabulary import Vocabulary
 from export.artifact.exporter import export
-from pipeline.checks import Limits
 from pipeline.config import ModelConfig
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
 from tests.conftest import ROOT
 from tests.export.server.in_process import serve
