@@ -1,15 +1,17 @@
-"""One text that is asked for and one that comes back, however the model is reached. Needs no TensorFlow."""
+"""A request for one text and its answer, for local and remote models. Imports no TensorFlow."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+from data.errors import InputError
 
 BATCH_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class TextRequest:
-    """A row of the signature `generate`; the fields are its inputs."""
+    """A row of the inputs of the signature `generate`."""
 
     prefix: str
     length: int
@@ -20,21 +22,30 @@ class TextRequest:
 
 
 class GeneratedText(NamedTuple):
-    """A row of what the signature `generate` answers."""
+    """A row of the outputs of the signature `generate`."""
 
     text: str
-    """The prefix and what was added."""
+    """The prefix and the added characters."""
     log_likelihood: float
-    """The sum of ln p of the added characters, nats."""
+    """Sum of ln p of the added characters, nats."""
 
 
-def numbered(prefixes: Sequence[str], num_samples: int, seed: int, **knobs) -> list[TextRequest]:
-    """`num_samples` requests for each prefix, those of one prefix together; request n of all draws with `seed + n`."""
+def sample_requests(prefixes: Sequence[str], num_samples: int, seed: int, **knobs) -> list[TextRequest]:
+    """Returns `num_samples` consecutive requests per prefix; request n of all has the seed `seed + n`.
+
+    Raises:
+      InputError: greedy samples of a prefix would all be the same.
+    """
+    if num_samples > 1 and not knobs.get('temperature'):
+        raise InputError(
+            f'num_samples={num_samples} with temperature=0 would generate the same text each time: set --temperature '
+            f"above 0 (1: the model's probabilities)."
+        )
     rows = [prefix for prefix in prefixes for _ in range(num_samples)]
     return [TextRequest(prefix, seed=seed + n, **knobs) for n, prefix in enumerate(rows)]
 
 
 def batches(requests: Sequence[TextRequest], size: int = BATCH_SIZE) -> Iterator[list[TextRequest]]:
-    """The requests in order, at most `size` together."""
+    """Yields the requests in order, at most `size` at a time."""
     for start in range(0, len(requests), size):
         yield list(requests[start : start + size])

@@ -1,1 +1,1 @@
-"""Texts from an exported model, loaded into this process or behind a server."""
+"""Texts from an exported model, local or behind a server."""

@@ -1,4 +1,4 @@
-"""An exported model that is loaded into this process, asked for texts."""
+"""An exported model, loaded into this process."""
 
 import pathlib
 from collections.abc import Sequence
@@ -12,19 +12,20 @@ from export.artifact.versions import newest_version
 
 
 class LocalModel:
-    """The newest version under `model_dir`, or the one that it is. Raises `InputError` where there is no model."""
+    """The newest version under a model directory, or one version directory."""
 
     def __init__(self, model_dir: pathlib.Path):
+        """Loads the model. Raises `InputError` if there is none or it cannot be loaded."""
         version_dir = newest_version(model_dir)
         try:
             self._loaded = tf.saved_model.load(str(version_dir))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise InputError(f'{version_dir} cannot be loaded: {str(error).splitlines()[0]}') from error
         if 'generate' not in self._loaded.signatures:
-            raise InputError(f'{version_dir} has no signature "generate": it is not a model of this project.')
+            raise InputError(f'{version_dir} has no signature "generate": this project did not export it.')
 
     def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
-        """The texts for some requests. Raises `InputError` with the model's own words if it refuses a value."""
+        """Returns a text per request. Raises `InputError` with the model's own message if it refuses a value."""
         signature = self._loaded.signatures['generate']
         columns = {
             name: tf.constant([getattr(request, name) for request in requests], spec.dtype)
@@ -35,5 +36,5 @@ class LocalModel:
         except tf.errors.InvalidArgumentError as error:
             raise InputError(assertions.sentence(error.message)) from error
         pairs = zip(answer['text'].numpy(), answer['log_likelihood'].numpy(), strict=True)
-        # By way of str: the digits that a float32 has, not those that a float64 of the same value shows.
+        # str() gives the shortest digits of a float32; float() alone would show those of the float64.
         return [GeneratedText(text.decode(), float(str(log_likelihood))) for text, log_likelihood in pairs]

@@ -1,4 +1,4 @@
-"""A model behind TensorFlow Serving's REST API, asked with the standard library alone."""
+"""A model behind TensorFlow Serving's REST API. Uses only the standard library."""
 
 import dataclasses
 import http.client
@@ -14,22 +14,22 @@ from export.artifact.text_request import GeneratedText, TextRequest
 
 _URL = re.compile(r'(?P<root>https?://[^/?#\s]+)/?(?P<model>v1/models/[^/:?#\s]+(/(versions|labels)/[^/:?#\s]+)?)?/?')
 _DEFAULT_MODEL = 'v1/models/charrnn'
-_PATIENCE = 600  # seconds without a byte
+_TIMEOUT = 600  # seconds without a byte
 _NO_STREAMING = (400, 404, 405, 501)
-"""How servers without `:generate_stream` answer it. One that refuses a value does so again when asked to predict."""
+"""Answers of servers without `:generate_stream`. If 400 means a refused value, `:predict` refuses it again."""
 
 
 class RemoteModel:
-    """One model of a server, at `http://host:port[/v1/models/NAME[/versions/N]]`; the name is charrnn if there is none.
+    """One model of a server, at `http://host:port[/v1/models/NAME[/versions/N]]`; NAME defaults to charrnn.
 
-    Methods raise `InputError` when the server is not reached, refuses what it is asked, or answers something else.
+    Methods raise `InputError` if the server cannot be reached, refuses a request, or does not answer with texts.
     """
 
     def __init__(self, url: str):
         found = _URL.fullmatch(url)
         if not found:
             raise InputError(
-                f'server={url!r} must be http://host:port or http://host:port/v1/models/NAME[/versions/N], as in '
+                f'server={url!r} must be http://host:port or http://host:port/v1/models/NAME[/versions/N], such as '
                 f'--server=http://localhost:8501.'
             )
         self._root = found['root']
@@ -37,7 +37,7 @@ class RemoteModel:
         self._model = f'{self._root}/{path}'
 
     def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
-        """The texts for some requests, asked for in one call of the signature `generate`."""
+        """Returns a text per request, from one call of the signature `generate`."""
         body = {'signature_name': 'generate', 'instances': [dataclasses.asdict(request) for request in requests]}
         url = f'{self._model}:predict'
         with self._post(url, body) as response:
@@ -45,28 +45,28 @@ class RemoteModel:
                 predictions = json.load(response)['predictions']
                 return [GeneratedText(row['text'], row['log_likelihood']) for row in predictions]
             except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f'{url} answered something else than texts: is it a model of this project?') from error
+                raise InputError(f'{url} answered, but not with texts: is it a model of this project?') from error
             except (OSError, http.client.HTTPException) as error:
                 raise InputError(f'{url} broke off its answer: {error}') from error
 
     def stream(self, request: TextRequest) -> Iterator[str] | None:
-        """The added characters of one text as the server makes them; None if it has no streaming."""
+        """Yields the added characters as the server generates them. Returns None if the server cannot stream."""
         url = f'{self._model}:generate_stream'
         try:
             response = self._post(url, dataclasses.asdict(request))
-        except _RefusedError as refused:
-            if refused.code in _NO_STREAMING:
+        except _HttpError as error:
+            if error.code in _NO_STREAMING:
                 return None
             raise
-        return _added(url, response)
+        return _added_characters(url, response)
 
     def _post(self, url: str, body: dict) -> http.client.HTTPResponse:
         data = json.dumps(body, ensure_ascii=False).encode('utf-8', 'surrogatepass')
-        asked = urllib.request.Request(url, data, {'Content-Type': 'application/json'})
+        request = urllib.request.Request(url, data, {'Content-Type': 'application/json'})
         try:
-            return urllib.request.urlopen(asked, timeout=_PATIENCE)
+            return urllib.request.urlopen(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
-            raise _RefusedError(url, error) from error
+            raise _HttpError(url, error) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, 'reason', error)
             raise InputError(
@@ -74,8 +74,8 @@ class RemoteModel:
             ) from error
 
 
-class _RefusedError(InputError):
-    """The server answered with an error; the message is its own."""
+class _HttpError(InputError):
+    """An HTTP error from the server, with the server's own message."""
 
     def __init__(self, url: str, error: urllib.error.HTTPError):
         self.code = error.code
@@ -87,7 +87,7 @@ class _RefusedError(InputError):
         super().__init__(f'{url} answered HTTP {error.code}: {message}')
 
 
-def _added(url: str, response: http.client.HTTPResponse) -> Iterator[str]:
+def _added_characters(url: str, response: http.client.HTTPResponse) -> Iterator[str]:
     with response:
         try:
             for event, data in events(response):
@@ -101,12 +101,12 @@ def _added(url: str, response: http.client.HTTPResponse) -> Iterator[str]:
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f'{url} answered something else than server-sent events of text.') from error
+            raise InputError(f'{url} answered, but not with server-sent events of text.') from error
     raise InputError(f'{url} broke off the text.')
 
 
 def events(lines: Iterable[bytes]) -> Iterator[tuple[str, dict]]:
-    """The server-sent events among the lines of a stream: name (`message` if it has none) and data, which is JSON."""
+    """Yields the server-sent events in the lines of a stream: name (default `message`) and JSON data."""
     name, data = 'message', ''
     for line in lines:
         field, _, value = line.decode('utf-8').rstrip('\r\n').partition(':')

@@ -1,0 +1,27 @@
+"""Prefixes from a file."""
+
+import pathlib
+import sys
+
+from data.errors import InputError
+
+
+def read_prefixes(path: str) -> list[str]:
+    """Returns the lines of a file (`-`: stdin) unchanged, without their line ends.
+
+    Raises:
+      InputError: the file cannot be read or is not UTF-8, or a line is empty.
+    """
+    try:
+        content = sys.stdin.buffer.read() if path == '-' else pathlib.Path(path).read_bytes()
+        text = content.decode('utf-8-sig')
+    except OSError as error:
+        raise InputError(f'prefix_file={path!r} cannot be read: {error.strerror}.') from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b'\n', 0, error.start) + 1
+        raise InputError(f'prefix_file={path!r} must be UTF-8, but line {line} is not.') from error
+    lines = [line.removesuffix('\r') for line in text.removesuffix('\n').split('\n')]
+    if '' in lines:
+        number = lines.index('') + 1
+        raise InputError(f'prefix_file={path!r} must have a prefix on each line, but line {number} is empty.')
+    return lines

@@ -1,0 +1,81 @@
+"""Generated texts on stdout."""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from data.errors import InputError
+from export.artifact.text_request import GeneratedText, TextRequest, batches
+from export.client.remote import RemoteModel
+from pipeline import program
+
+
+class TextModel(Protocol):
+    """A local or remote model."""
+
+    def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
+        """Returns a text per request."""
+
+
+def print_texts(model: TextModel, requests: Sequence[TextRequest], num_samples: int, *, as_json: bool) -> None:
+    """Prints one text, or one JSON object, per line in the order of the requests.
+
+    A terminal shows a single text while it is generated, if `model` is a server that can stream.
+
+    Args:
+      model: generates the texts.
+      requests: `num_samples` consecutive requests per prefix.
+      num_samples: requests per prefix.
+      as_json: print the fields of the request and of the answer as JSON.
+
+    Raises:
+      InputError: the model refuses a request; the message gives the index of its prefix among all prefixes.
+    """
+    streamed = (
+        isinstance(model, RemoteModel)
+        and len(requests) == 1
+        and not as_json
+        and sys.stdout.isatty()
+        and _print_stream(model, requests[0])
+    )
+    if not streamed:
+        _print_batches(model, requests, num_samples, as_json)
+
+
+def _print_stream(server: RemoteModel, request: TextRequest) -> bool:
+    """Prints a text as its characters arrive; returns False if the server cannot stream."""
+    added = server.stream(request)
+    if added is None:
+        return False
+    print(request.prefix, end='', flush=True)
+    try:
+        for characters in added:
+            print(characters, end='', flush=True)
+    finally:
+        print(flush=True)  # an error message must start on a new line
+    return True
+
+
+def _print_batches(model: TextModel, requests: Sequence[TextRequest], num_samples: int, as_json: bool) -> None:
+    printed = 0
+    for batch in batches(requests):
+        try:
+            texts = model.generate(batch)
+        except InputError as error:
+            raise InputError(_with_prefix_index(str(error), printed, num_samples)) from error
+        for request, generated in zip(batch, texts, strict=True):
+            fields = dataclasses.asdict(request) | generated._asdict()
+            print(program.json_line(fields) if as_json else generated.text)
+        sys.stdout.flush()
+        printed += len(batch)
+
+
+def _with_prefix_index(message: str, first_row: int, num_samples: int) -> str:
+    """Replaces the index of a row in its batch by the index of its prefix among all prefixes, from 0."""
+
+    def prefix_index(found: re.Match) -> str:
+        return f'{found[1]}[{(first_row + int(found[2])) // num_samples}]'
+
+    return re.sub(r'\b(prefix|length|temperature|top_k|top_p|seed)\[(\d+)\]', prefix_index, message, count=1)

@@ -1,0 +1,1 @@
+"""Tests of export/client/, and a stub of a server."""

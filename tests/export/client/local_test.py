@@ -1,0 +1,27 @@
+"""LocalModel: a version from disk, and its errors. `generate_test.py` compares its texts with the signature's."""
+
+import pytest
+import tensorflow as tf
+
+from data.errors import InputError
+from export.artifact import versions
+from export.artifact.text_request import TextRequest
+from export.client.local import LocalModel
+
+
+def test_refused_value_is_an_error_in_the_models_own_words(model_dir):
+    with pytest.raises(InputError, match=r"^prefix\[1\] contains '囧' \(U\+56E7\), which is not among"):
+        LocalModel(model_dir / '1').generate([TextRequest('分', 1), TextRequest('囧', 1)])
+
+
+def test_version_that_cannot_be_loaded_is_an_error(tmp_path):
+    (tmp_path / '1').mkdir()
+    (tmp_path / '1' / versions.SAVED_MODEL).write_bytes(b'\xff')
+    with pytest.raises(InputError, match=f'^{tmp_path}/1 cannot be loaded: '):
+        LocalModel(tmp_path)
+
+
+def test_saved_model_of_another_project_is_an_error(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / '1'))
+    with pytest.raises(InputError, match=f'^{tmp_path}/1 has no signature "generate"'):
+        LocalModel(tmp_path)

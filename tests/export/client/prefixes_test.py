@@ -1,0 +1,31 @@
+"""Prefixes from a file."""
+
+import pytest
+
+from data.errors import InputError
+from export.client.prefixes import read_prefixes
+
+
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+@pytest.mark.parametrize('last_end', [True, False])
+def test_prefixes_are_the_lines_unchanged(tmp_path, end, last_end):
+    lines = ['分', ' 开 ', 'a,"b"']
+    content = '\ufeff' + end.join(lines) + end * last_end
+    (tmp_path / 'prefixes.txt').write_bytes(content.encode())
+    assert read_prefixes(str(tmp_path / 'prefixes.txt')) == lines
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, r"prefix_file='.*prefixes.txt' cannot be read: No such file"),
+        (b'', 'on each line, but line 1 is empty'),
+        (b'a\n\nb\n', 'on each line, but line 2 is empty'),
+        ('分\n'.encode() + '分'.encode('gb18030'), 'must be UTF-8, but line 2 is not'),
+    ],
+)
+def test_unusable_file_is_an_error(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / 'prefixes.txt').write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_prefixes(str(tmp_path / 'prefixes.txt'))
