@@ -1,1 +1,1 @@
-"""The exported model on disk: what it holds, how it is written, and how its versions are found."""
+"""The exported model on disk: its contents, its writer and its version directories."""

@@ -1,4 +1,4 @@
-"""What is exported: a model behind its signatures."""
+"""The exported object: a model with its signatures."""
 
 import inspect
 
@@ -6,22 +6,20 @@ import tensorflow as tf
 
 from data.vocabulary import Vocabulary
 from pipeline import checks, scoring
-from pipeline.checks import Limits
 from pipeline.generate import SIGNATURE, Generator
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
-
-_DEFAULT_LIMITS = Limits()
 
 
 class Artifact(tf.Module):
-    """What is exported: a model behind its signatures, each with a function that only checks a request.
+    """A model with its signatures, and for each signature a function that only checks a request.
 
-    `check_<signature>` takes what the signature takes, and returns the number of rows (scalar int32) where that would
-    answer, or fails as that would fail: so that a server can keep a bad row out of a batch with others.
+    `check_<signature>` takes the inputs of the signature. It returns the number of rows (scalar int32), or raises the
+    error that the signature would raise. A server calls it to keep bad rows out of shared batches.
     """
 
-    def __init__(self, model: CharRNN, vocabulary: Vocabulary, default_length: int, limits: Limits = _DEFAULT_LIMITS):
-        """`serving_default` adds `default_length` characters, greedily."""
+    def __init__(self, model: CharRNN, vocabulary: Vocabulary, default_length: int, limits: Limits):
+        """`default_length` is the number of characters that `serving_default` adds."""
         super().__init__()
         self.model = model
         self.vocabulary = vocabulary
@@ -38,12 +36,12 @@ class Artifact(tf.Module):
 
     @property
     def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        """By name."""
+        """The signatures by name."""
         return {name: getattr(self, name) for name in ('serving_default', 'generate', 'score', 'step')}
 
     @tf.function(input_signature=SIGNATURE)
     def generate(self, prefix, length, temperature, top_k, top_p, seed):
-        """All knobs, each per row; see `Generator`."""
+        """Continues each prefix with the parameters of its row; see `Generator`."""
         text, log_likelihood = self._generator(prefix, length, temperature, top_k, top_p, seed)
         return {'text': text, 'log_likelihood': log_likelihood}
 
@@ -53,7 +51,7 @@ class Artifact(tf.Module):
 
     @tf.function(input_signature=SIGNATURE[:1])
     def serving_default(self, prefix):
-        """The most likely continuation of each prefix."""
+        """Continues each prefix greedily."""
         return {'text': self._generator(prefix, *self._default_knobs(prefix))[0]}
 
     @tf.function(input_signature=SIGNATURE[:1])
@@ -62,7 +60,7 @@ class Artifact(tf.Module):
 
     @tf.function(input_signature=scoring.SIGNATURE)
     def score(self, text):
-        """How likely each text is; see `TextLikelihood`."""
+        """Returns the likelihood of each text; see `TextLikelihood`."""
         log_likelihood, count = self._likelihood(text)
         perplexity = tf.exp(-log_likelihood / tf.cast(count, tf.float32))
         return {'log_likelihood': log_likelihood, 'num_characters': count, 'perplexity': perplexity}
@@ -72,7 +70,7 @@ class Artifact(tf.Module):
         return _rows(self._likelihood.checked(text)[0])
 
     def _default_knobs(self, prefix: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """`generate`'s inputs but the prefix: greedy, and nothing but that."""
+        """Returns the inputs of `generate` after the prefix, for greedy generation."""
         rows = tf.shape(prefix)
         return (
             tf.fill(rows, self.default_length),
@@ -83,7 +81,10 @@ class Artifact(tf.Module):
         )
 
     def _step(self, ids: tf.Tensor, *state: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One character of each row: `ids [N]` and the state after those before it, zeros at first -> the logits."""
+        """Reads one character per row.
+
+        `ids [N]` and the state before it (zeros at the start) -> `logits [N, V]` and the state after it.
+        """
         logits, state = self.model.step(self._checked_ids(ids, state), state)
         return {'logits': logits} | dict(zip(self.state_names, state, strict=True))
 
@@ -103,11 +104,12 @@ def _rows(values: tf.Tensor) -> tf.Tensor:
 
 
 def _named_inputs(function, specs: list[tf.TensorSpec]) -> tf.types.experimental.PolymorphicFunction:
-    """`function(*inputs)` as one whose inputs have the names of `specs`, however many they are."""
+    """Returns `function(*inputs)` as a tf.function whose inputs have the names of `specs`."""
 
     def named(*inputs):
         return function(*inputs)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    named.__signature__ = inspect.Signature([inspect.Parameter(spec.name, kind) for spec in specs])
+    parameters = [inspect.Parameter(spec.name, kind) for spec in specs]
+    named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # `inspect` and tf.function read it
     return tf.function(named, input_signature=specs)

@@ -1,4 +1,4 @@
-"""What an assertion inside an exported graph says, without TensorFlow's words around it."""
+"""Messages of assertions in an exported graph, without the text that TensorFlow adds."""
 
 import re
 
@@ -6,7 +6,7 @@ _ESCAPES = {'n': '\n', 'r': '\r', 't': '\t'}
 
 
 def sentence(message: str) -> str:
-    """The assertion's own sentence in a TensorFlow error's `message`; the message itself where it is no assertion's."""
+    """Returns the assertion's sentence in the `message` of a TensorFlow error; without an assertion, all of it."""
     found = re.search(r'assertion failed: \[(.*)\]', message)
     return re.sub(r'\\([0-7]{3}|.)', _unescaped, found[1]) if found else message
 

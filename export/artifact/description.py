@@ -1,22 +1,22 @@
-"""`assets.extra/charrnn.json`: what an exported model is, for programs that serve it and people who find it.
+"""`assets.extra/charrnn.json`: describes an exported model to servers and people.
 
-  format              1; another number means other keys
-  vocabulary          all characters in the order of their ids, one string
-  unknown_id          the id of U+FFFD, which characters not in the vocabulary are read as; null: they are refused
-  vocabulary_sha256   of that string in UTF-8
-  default_length      how many characters `serving_default` adds
-  limits              the most that a row may ask for: max_length, characters to generate, and max_prefix, characters of
-                      a prefix; a text to score may have as many as both together
-  state               of the signature `step`: names of its tensors in order, and size, the H of their shape [N, H]
-  versions            charrnn, tensorflow, keras, python: of the program that exported
+  format              1; another number would mean other keys
+  vocabulary          all characters in the order of their ids, as one string
+  unknown_id          id of U+FFFD, which replaces characters outside the vocabulary; null: they are an error
+  vocabulary_sha256   SHA-256 of that string in UTF-8
+  default_length      number of characters that `serving_default` adds
+  limits              max_length, the most characters to add to a row, and max_prefix, the longest prefix; a text to
+                      score may have max_length + max_prefix characters
+  state               of the signature `step`: names, the state tensors in order, and size, the H of their shape [N, H]
+  versions            charrnn, tensorflow, keras and python: the versions that exported the model
 
-The others are null where the weights come from no run directory:
+The other keys are null if the weights do not come from a run directory:
 
-  corpus              name, as --corpus had it; sha256 of its normalised text in UTF-8
-  config              all settings of the run, by the names of its flags
-  checkpoint          name, inside the run directory; step, minibatches trained till then
-  perplexity          train: mean over the checkpoint's epoch, as far as it had come, while the weights moved; valid: of
-                      the held-out part with these very weights; null for what the run has not recorded
+  corpus              name, the value of --corpus; sha256 of its normalised text in UTF-8
+  config              all settings of the run, by flag name
+  checkpoint          name, inside the run directory; step, the number of minibatches trained
+  perplexity          train: mean over the minibatches of the checkpoint's epoch up to the checkpoint, while the weights
+                      changed; valid: of the held-out part with the checkpoint's weights; null: not recorded by the run
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The run that weights come from: its settings, and the keys of the same names above, ready for JSON."""
+    """The run of the exported weights: its settings, and the keys of the same names above, ready for JSON."""
 
     config: Config
     corpus: dict
@@ -49,8 +49,8 @@ class Source:
     perplexity: dict
 
 
-def source(run_dir: pathlib.Path, recorded: Recorded, checkpoint: str) -> Source:
-    """What is known of the weights in one of the checkpoints of a run; `checkpoint` is its path."""
+def read_source(run_dir: pathlib.Path, recorded: Recorded, checkpoint: str) -> Source:
+    """Reads what a run recorded about one of its checkpoints, given by its path."""
     data = recorded.config.data
     windows = Windows(sum(recorded.counts), data.batch_size, data.num_steps, data.sampling)
     path = pathlib.Path(checkpoint)
@@ -64,7 +64,7 @@ def source(run_dir: pathlib.Path, recorded: Recorded, checkpoint: str) -> Source
 
 
 def describe(artifact: Artifact, source: Source | None) -> dict:
-    """The description, ready for JSON."""
+    """Returns the description, ready for JSON."""
     vocabulary = artifact.vocabulary
     return {
         'format': _FORMAT,
@@ -83,14 +83,14 @@ def describe(artifact: Artifact, source: Source | None) -> dict:
 
 
 def write(version_dir: pathlib.Path, artifact: Artifact, source: Source | None) -> None:
-    """Writes the description into a version directory that is not yet in place."""
+    """Writes the description into a new version directory, before it is renamed to its number."""
     path = version_dir / DESCRIPTION
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(describe(artifact, source), ensure_ascii=False, indent=1) + '\n', 'utf-8')
 
 
 def _versions() -> dict[str, str]:
-    # An application that runs from its checkout: the project file is beside it, and nothing of it need be installed.
+    # The project runs from its checkout and need not be installed, so importlib.metadata may not know its version.
     project = tomllib.loads((pathlib.Path(__file__).parents[2] / 'pyproject.toml').read_text('utf-8'))
     return {
         'charrnn': project['project']['version'],

@@ -1,4 +1,4 @@
-"""Writes a version directory: the SavedModel and what stands beside it."""
+"""Writes a version directory: the SavedModel, its description and its warm-up requests."""
 
 import pathlib
 import shutil
@@ -10,7 +10,7 @@ from data.errors import InputError
 from data.vocabulary import Vocabulary
 from export.artifact import description, versions, warmup
 from export.artifact.artifact import Artifact
-from pipeline.checks import Limits
+from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
 _DEFAULT_LIMITS = Limits()
@@ -24,33 +24,33 @@ def export(
     limits: Limits = _DEFAULT_LIMITS,
     source: description.Source | None = None,
 ) -> pathlib.Path:
-    """Writes the next version under `model_dir` and returns its directory, which appears whole or not at all.
+    """Writes the next version under `model_dir` and returns its directory, which appears only when it is complete.
 
     Args:
-      model: the weights.
-      vocabulary: its characters.
-      model_dir: where the versions are; made if need be.
-      default_length: how many characters `serving_default` adds.
-      limits: the most that a row may ask for.
-      source: the run that the weights come from, if any.
+      model: the model with its weights.
+      vocabulary: the vocabulary of the model.
+      model_dir: directory of the versions; created if missing.
+      default_length: number of characters that `serving_default` adds.
+      limits: largest row of a request.
+      source: the run of the weights, if any.
 
     Raises:
       InputError: `default_length` is above the limit, or `model_dir` cannot be written.
     """
     if default_length > limits.max_length:
         raise InputError(
-            f'sample_length={default_length} of the run is what serving_default adds, and above --max_length='
-            f'{limits.max_length}: give a larger --max_length, or let the run go on with a smaller --sample_length.'
+            f"serving_default adds the run's sample_length={default_length} characters, above --max_length="
+            f'{limits.max_length}: give a larger --max_length, or resume the run with a smaller --sample_length.'
         )
     artifact = Artifact(model, vocabulary, default_length, limits)
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
-        aside = pathlib.Path(tempfile.mkdtemp(prefix='writing-', dir=model_dir))  # no number: no server takes it
+        aside = pathlib.Path(tempfile.mkdtemp(prefix='writing-', dir=model_dir))  # not an integer: servers ignore it
         try:
             tf.saved_model.save(artifact, str(aside), artifact.signatures)
             description.write(aside, artifact, source)
             warmup.write(aside, artifact, model_dir.resolve().name, source.config.training.prefixes if source else ())
-            aside.chmod(0o755)  # mkdtemp lets nobody else read, and a server is often somebody else
+            aside.chmod(0o755)  # mkdtemp gives 0o700, but a server often runs as another user
             return versions.add(aside, model_dir)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

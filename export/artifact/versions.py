@@ -1,6 +1,6 @@
-"""Version directories, `<model_dir>/<integer>`, as TensorFlow Serving keeps them.
+"""Version directories, `<model_dir>/<integer>`, as TensorFlow Serving expects them.
 
-A server may look at any moment: a version comes and goes by one rename, and never stands there half.
+A server may list them at any time, so one rename adds or removes a version: no incomplete version is ever visible.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def versions(model_dir: pathlib.Path) -> dict[int, pathlib.Path]:
-    """The versions under `model_dir` and their directories, in order; `00000123` is version 123.
+    """Returns the versions under `model_dir` and their directories, in order; `00000123` is version 123.
 
-    A folder that is not there has none, and a number above `LARGEST` is no version.
+    A missing `model_dir` has no versions. A number above `LARGEST` is not a version.
 
     Raises:
-      InputError: `model_dir`, or what it holds, cannot be looked at.
+      InputError: `model_dir` or one of its entries cannot be read.
     """
     with _reading(model_dir):
         named = [path for path in sorted(_entries(model_dir)) if re.fullmatch('[0-9]+', path.name)]
@@ -41,10 +41,10 @@ def versions(model_dir: pathlib.Path) -> dict[int, pathlib.Path]:
 
 
 def newest_version(model_dir: pathlib.Path) -> pathlib.Path:
-    """The directory of the highest version, or `model_dir` where that is one.
+    """Returns the directory of the highest version, or `model_dir` if it is itself a version.
 
     Raises:
-      InputError: there is none, or it cannot be looked for.
+      InputError: there is no version, or `model_dir` cannot be read.
     """
     if is_version(model_dir):
         return model_dir
@@ -57,19 +57,19 @@ def newest_version(model_dir: pathlib.Path) -> pathlib.Path:
 
 
 def is_version(directory: pathlib.Path) -> bool:
-    """Whether a SavedModel lies in `directory` itself. Raises `InputError` where that cannot be looked at."""
+    """Returns whether `directory` itself holds a SavedModel. Raises `InputError` if it cannot be read."""
     with _reading(directory):
         return bool(_mode(directory / SAVED_MODEL))
 
 
 def add(aside: pathlib.Path, model_dir: pathlib.Path) -> pathlib.Path:
-    """Renames `aside`, which is whole, to a version above the highest under `model_dir`; 1 at first.
+    """Renames the complete directory `aside` to the number after the highest version under `model_dir`, or to 1.
 
-    Of two exports at the same moment the slower one gets the number after.
+    If two exports choose the same number at the same time, the slower one takes the next number.
 
     Raises:
-      InputError: `model_dir` cannot be looked at, or has the largest version there can be.
-      OSError: it cannot be renamed.
+      InputError: `model_dir` cannot be read, or already has the largest possible version.
+      OSError: `aside` cannot be renamed.
     """
     for number in range(max(versions(model_dir), default=0) + 1, LARGEST + 1):
         try:
@@ -77,22 +77,22 @@ def add(aside: pathlib.Path, model_dir: pathlib.Path) -> pathlib.Path:
         except OSError as error:
             if error.errno not in _TAKEN:
                 raise
-    raise InputError(f'model_dir {str(model_dir)!r} has version {LARGEST}, the largest there can be: remove that one.')
+    raise InputError(f'model_dir {str(model_dir)!r} has version {LARGEST}, the largest possible: remove it.')
 
 
 def remove_old(model_dir: pathlib.Path, keep: int) -> list[pathlib.Path]:
-    """Removes all but the `keep` highest versions (0: removes none), the lowest first; returns what it removed.
+    """Removes all but the `keep` highest versions (0: none), the lowest first, and returns the removed directories.
 
-    Another export may do the same at the same moment: each version is removed, and returned, by one of them.
+    If two exports do so at the same time, each version is removed and returned by one of them.
 
     Raises:
-      InputError: one cannot be removed.
+      InputError: a version cannot be removed.
     """
     return [path for path in (list(versions(model_dir).values())[:-keep] if keep else []) if _remove(path)]
 
 
 def _remove(path: pathlib.Path) -> bool:
-    """Whether there was still something to remove. Raises `InputError` where it cannot be removed."""
+    """Returns whether `path` still existed. Raises `InputError` if it cannot be removed."""
     try:
         aside = pathlib.Path(tempfile.mkdtemp(prefix='removing-', dir=path.parent))
         try:
@@ -115,7 +115,7 @@ def _reading(directory: pathlib.Path) -> Iterator[None]:
 
 
 def _entries(directory: pathlib.Path) -> list[pathlib.Path]:
-    """What `directory` holds; unlike with `glob`, a folder that may not be listed is an error."""
+    """Returns the entries of `directory`. Unlike `glob`, fails if the directory may not be listed."""
     try:
         return list(directory.iterdir())
     except OSError as error:
@@ -125,7 +125,7 @@ def _entries(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _mode(path: pathlib.Path) -> int:
-    """The type and permissions of what `path` leads to; 0 where there is nothing."""
+    """Returns type and permissions of the target of `path`; 0 if it does not exist."""
     try:
         return path.stat().st_mode
     except OSError as error:
@@ -134,11 +134,11 @@ def _mode(path: pathlib.Path) -> int:
         raise
 
 
-def identity(directory: pathlib.Path) -> tuple | None:
-    """What a SavedModel is told from another one by, in the same folder or a new one; None while there is none.
+def saved_model_identity(directory: pathlib.Path) -> tuple | None:
+    """Identifies the SavedModel in a version directory, from stat() alone; None if there is no SavedModel.
 
-    Its folder's inode would not do: a file system may give the number of one that was removed to the next. And each
-    export writes `saved_model.pb` at its end, so that a version whose files go one by one is not taken for a new one.
+    Only `saved_model.pb` counts: each export writes it last, and it does not change while other files are deleted. The
+    directory's inode is not enough: a file system may reuse the number of a removed directory.
     """
     try:
         stat = (directory / SAVED_MODEL).stat()
@@ -147,10 +147,10 @@ def identity(directory: pathlib.Path) -> tuple | None:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def files(directory: pathlib.Path) -> int | None:
-    """A number for all its files as they are, their permissions included; None while they change.
+def directory_fingerprint(directory: pathlib.Path) -> int | None:
+    """Returns a hash of the paths, sizes, times and permissions of all files; None if one disappears meanwhile.
 
-    A list of them would do, but for many files it sets off a full garbage collection, for which all threads wait.
+    A list of them would be simpler, but a long list triggers a full garbage collection, which blocks all threads.
     """
     number = 0
     try:

@@ -1,7 +1,7 @@
-"""`assets.extra/tf_serving_warmup_requests`: what TensorFlow Serving runs through a version before it serves it.
+"""`assets.extra/tf_serving_warmup_requests`: requests that TensorFlow Serving runs before it serves a version.
 
-A TFRecord of PredictionLog records. What a first request would wait for, memory and the graph's own optimisation, is
-done then; so the texts are short, and between them the rows take every branch of the sampler.
+The file is a TFRecord of PredictionLog messages. They make TensorFlow allocate memory and optimise the graph before
+the first client waits for it. Short texts suffice; together the rows take every branch of the sampler.
 """
 
 import pathlib
@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from export.artifact.artifact import Artifact
 from export.artifact.versions import WARMUP_REQUESTS
-from pipeline.checks import Limits
+from pipeline.limits import Limits
 
-HOW_TO_HAVE_THEM = 'install tensorflow-serving-api (the extra "serve", which `make` installs) and export again.'
+INSTALL_HINT = 'install tensorflow-serving-api (the extra "serve", which `make` installs) and export again.'
 _BATCH_SIZES = (1, 8, 32)
 _LENGTH = 8  # characters
 _KNOBS = (
@@ -24,16 +24,16 @@ _KNOBS = (
 
 
 def write(version_dir: pathlib.Path, artifact: Artifact, name: str, prefixes: Sequence[str]) -> bool:
-    """Writes the requests into a version directory that is not yet in place, if tensorflow-serving-api is installed.
+    """Writes the requests into a new version directory, if tensorflow-serving-api is installed.
 
     Args:
-      version_dir: the directory.
-      artifact: what it holds.
-      name: the model's name, which a server takes from its own settings and does not look at here.
-      prefixes: texts to begin with, where the model can.
+      version_dir: the directory, before it is renamed to its number.
+      artifact: the exported model.
+      name: the model's name; a server ignores it and uses the name in its own settings.
+      prefixes: candidates for the prefixes of the requests.
 
     Returns:
-      whether it is installed.
+      whether the requests were written.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -43,7 +43,7 @@ def write(version_dir: pathlib.Path, artifact: Artifact, name: str, prefixes: Se
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for rows in _BATCH_SIZES:
-            for signature, inputs in requests(usable(prefixes, artifact), rows, artifact.limits).items():
+            for signature, inputs in requests(valid_prefixes(prefixes, artifact), rows, artifact.limits).items():
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
@@ -54,15 +54,15 @@ def write(version_dir: pathlib.Path, artifact: Artifact, name: str, prefixes: Se
     return True
 
 
-def usable(prefixes: Sequence[str], artifact: Artifact) -> list[str]:
-    """Those that the model can continue; its vocabulary's first character where there is none."""
+def valid_prefixes(prefixes: Sequence[str], artifact: Artifact) -> list[str]:
+    """Returns the prefixes that the model accepts; if it accepts none, the first character of the vocabulary."""
     vocabulary = artifact.vocabulary
-    readable = [p for p in prefixes if vocabulary.unknown_id is not None or vocabulary.knows(p)]
-    return [p for p in readable if 0 < len(p) <= artifact.limits.max_prefix] or [vocabulary.characters[0]]
+    known = [p for p in prefixes if vocabulary.unknown_id is not None or vocabulary.knows(p)]
+    return [p for p in known if 0 < len(p) <= artifact.limits.max_prefix] or [vocabulary.characters[0]]
 
 
 def requests(prefixes: Sequence[str], rows: int, limits: Limits) -> dict[str, dict[str, tf.Tensor]]:
-    """The inputs, `[rows]` each, of a request to each signature that answers with a text; rows go round `prefixes`."""
+    """Returns inputs, `[rows]` each, for every signature that generates text; the rows cycle through `prefixes`."""
     prefix = tf.constant([prefixes[row % len(prefixes)] for row in range(rows)])
     generate = {
         'prefix': prefix,

@@ -163,10 +163,11 @@ class Manager:
         """Loads a version that is not loaded, or that has been replaced, if it is new or due to be tried again."""
         with self._lock:
             entry = self._versions[name].setdefault(version, _Version())
-        identity = versions.identity(directory)
+        identity = versions.saved_model_identity(directory)
         if entry.state == State.UNLOADING or self._stands(entry, identity):
             return
-        files = versions.files(directory)  # before it is loaded: what changes meanwhile is noticed the next time
+        # before it is loaded: what changes meanwhile is noticed the next time
+        files = versions.directory_fingerprint(directory)
         if not self._due(entry, files):
             return
         with self._lock:

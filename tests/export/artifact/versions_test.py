@@ -42,7 +42,7 @@ def test_a_number_that_no_request_can_name_is_no_version(tmp_path):
     assert versions.add(tmp_path / 'aside', tmp_path).name == '8'
     _folders(tmp_path, '9223372036854775807')
     assert versions.newest_version(tmp_path).name == '9223372036854775807'
-    with pytest.raises(InputError, match='has version 9223372036854775807, the largest there can be'):
+    with pytest.raises(InputError, match='has version 9223372036854775807, the largest possible: remove it'):
         versions.add(tmp_path / 'another', tmp_path)
 
 

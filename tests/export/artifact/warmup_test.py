@@ -35,7 +35,7 @@ def test_prefixes_are_those_that_the_model_can_continue(characters, usable):
     vocabulary = Vocabulary(''.join(sorted(characters)))
     model = CharRNN(ModelConfig(hidden_size=2), len(vocabulary))
     artifact = Artifact(model, vocabulary, 1, Limits(max_prefix=3))
-    assert warmup.usable(['分开', '囧', '分开分开'], artifact) == usable
+    assert warmup.valid_prefixes(['分开', '囧', '分开分开'], artifact) == usable
 
 
 def test_a_model_is_exported_without_where_the_protos_are_not_installed(model, vocabulary, tmp_path, monkeypatch):
