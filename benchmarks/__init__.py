@@ -1,1 +1,1 @@
-"""Measurements: ratios of programs run in turn on one machine, never part of the tests."""
+"""Benchmarks, which compare programs that take turns on one machine, and tests of the server under load."""

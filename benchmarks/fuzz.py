@@ -1,9 +1,10 @@
-"""Broken requests by the thousand: none is answered with a 5xx, the server lives, answers right and does not grow.
+"""Sends thousands of malformed requests to a server, which must answer correctly, survive and not grow.
 
-Broken JSON, wrong types, huge numbers, deep nesting, invalid UTF-8 and base64, wrong dimensions, HTTP that is none or
-breaks off, gRPC messages with other types, shapes and bytes: see mutations.py. After each hundred, good requests of all
-signatures have to be answered as at first. Over gRPC neither INTERNAL nor UNKNOWN may come; over REST, 501 is right for
-:classify and :regress, as these are not offered. Exit code 1 if anything was wrong.
+The requests have malformed JSON, wrong types, huge numbers, deep nesting, invalid UTF-8 and base64, wrong dimensions,
+malformed or incomplete HTTP, and gRPC messages with wrong types, shapes and bytes (mutations.py). No answer may be a
+5xx, except 501 for :classify and :regress, which the server does not offer; none may be INTERNAL or UNKNOWN over gRPC.
+After every hundred requests, valid requests to all signatures must have the same answers as at the start. The exit code
+is 1 if anything was wrong.
 
   python -m benchmarks.fuzz --requests=2000 --seed=1
 """
@@ -26,13 +27,14 @@ from benchmarks import mutations, server_process
 from benchmarks.mutations import MAX_BODY_BYTES, GrpcMutations, GrpcRequest, HttpMutations, HttpRequest
 from benchmarks.server_process import ServerProcess
 from benchmarks.traffic import BAD, GRPC, REST, Answer, Call, Client, Requests, difference
+from export.artifact import versions
 from pipeline import program
 
 _FLAGS = flags.FLAGS
-_PATIENCE = 60  # seconds for an answer
-_CHECKED_EVERY = 100  # requests
-_SETTLED = 0.25  # of the requests; from there on memory has to stay
-_GROWTH = 1.1  # the most that it may grow by after that
+_TIMEOUT = 60  # seconds for an answer
+_CHECK_EVERY = 100  # requests
+_SETTLED = 0.25  # of the requests; after that, memory must not grow
+_GROWTH = 1.1  # largest factor that counts as constant
 _NOT_OFFERED = (b':classify', b':regress')
 _WRONG_CODES = {
     grpc.StatusCode.INTERNAL,
@@ -41,38 +43,38 @@ _WRONG_CODES = {
     grpc.StatusCode.DATA_LOSS,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_HUNG_UP = 'connection closed'
+_CLOSED = 'connection closed'
 
 
 def ask_http(address: str, request: HttpRequest) -> str:
-    """The status, or that there was none. Raises `OSError` where neither comes."""
+    """Returns the status, or that the connection closed. Raises `OSError` on a timeout."""
     host, _, port = address.rpartition(':')
-    with socket.create_connection((host, int(port)), _PATIENCE) as connection:
+    with socket.create_connection((host, int(port)), _TIMEOUT) as connection:
         try:
             connection.sendall(request.content)
-            if request.ending == mutations.GONE:
-                return _HUNG_UP
-            if request.ending == mutations.MAYBE:
+            if request.ending == mutations.DISCONNECT:
+                return _CLOSED
+            if request.ending == mutations.HALF_CLOSE:
                 connection.shutdown(socket.SHUT_WR)
             response = http.client.HTTPResponse(connection, method=request.method)
             response.begin()
             response.read(2**16)
         except (http.client.HTTPException, ConnectionResetError, BrokenPipeError):
-            return _HUNG_UP
+            return _CLOSED
         return str(response.status)
 
 
 def http_problem(request: HttpRequest, status: str) -> str | None:
-    """What is wrong with a status for a request, if anything."""
-    if status == _HUNG_UP:
-        return 'no answer' if request.ending == mutations.ANSWER else None
+    """Returns the fault in a status, if any."""
+    if status == _CLOSED:
+        return 'no answer' if request.ending == mutations.WAIT else None
     if status == '501' and any(verb in request.content[:200] for verb in _NOT_OFFERED):
         return None
     return f'status {status}' if int(status) >= 500 else None
 
 
 def ask_grpc(channel: grpc.Channel, request: GrpcRequest) -> tuple[grpc.StatusCode, str]:
-    """The code and the message."""
+    """Returns the code and the message."""
     try:
         channel.unary_unary(request.method)(request.content, request.timeout)
     except grpc.RpcError as error:
@@ -81,27 +83,27 @@ def ask_grpc(channel: grpc.Channel, request: GrpcRequest) -> tuple[grpc.StatusCo
 
 
 def grpc_problem(request: GrpcRequest, code: grpc.StatusCode, message: str) -> str | None:
-    """What is wrong with a code for a request, if anything."""
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED and request.timeout < _PATIENCE:
+    """Returns the fault in a code, if any."""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and request.timeout < _TIMEOUT:
         return None
     return f'{code.name}: {message}' if code in _WRONG_CODES else None
 
 
 class Fuzzing:
-    """Draws requests of both protocols, sends them, and keeps what came back."""
+    """Draws and sends requests over both protocols and records the answers."""
 
     def __init__(self, server: ServerProcess, calls: Sequence[Call], seed: int):
         self._server = server
         self._chance = random.Random(seed)
-        self._http = HttpMutations(_good(calls, REST), seed)
-        self._grpc = GrpcMutations(_good(calls, GRPC), seed)
+        self._http = HttpMutations(_valid(calls, REST), seed)
+        self._grpc = GrpcMutations(_valid(calls, GRPC), seed)
         self._channel = grpc.insecure_channel(server.grpc)
         self.answers: Counter[tuple[str, str, str]] = Counter()
         self.slowest: tuple[float, str] = (0.0, '')
         self.problems: list[str] = []
 
     def send_one(self) -> None:
-        """Draws a request, sends it, and judges the answer."""
+        """Draws a request, sends it and checks the answer."""
         began = time.monotonic()
         if self._chance.random() < 0.6:
             request = self._http.draw()
@@ -115,15 +117,15 @@ class Fuzzing:
             request = self._grpc.draw()
             status, message = ask_grpc(self._channel, request)
             protocol, code, problem = GRPC, status.name, grpc_problem(request, status, message)
-        self.answers[protocol, request.how, code] += 1
+        self.answers[protocol, request.mutation, code] += 1
         self.slowest = max(
-            self.slowest, (time.monotonic() - began, f'{protocol}, {request.how}: {request.content[:300]!r}')
+            self.slowest, (time.monotonic() - began, f'{protocol}, {request.mutation}: {request.content[:300]!r}')
         )
         if problem:
-            self.problems.append(f'{protocol}, {request.how}: {problem}; {request.content[:300]!r}')
+            self.problems.append(f'{protocol}, {request.mutation}: {problem}; {request.content[:300]!r}')
 
 
-def _good(calls: Sequence[Call], protocol: str) -> list[Call]:
+def _valid(calls: Sequence[Call], protocol: str) -> list[Call]:
     return [call for call in calls if call.protocol == protocol and call.kind != BAD]
 
 
@@ -132,23 +134,23 @@ def _ask_all(server: ServerProcess, calls: Sequence[Call]) -> list[Answer]:
         return [client.ask(call) for call in calls]
 
 
-def _same(found: Sequence[Answer], expected: Sequence[Answer]) -> bool:
+def _equal(found: Sequence[Answer], expected: Sequence[Answer]) -> bool:
     return all(difference(one, other) == 0 for one, other in zip(found, expected, strict=True))
 
 
-def _fuzz(server: ServerProcess, calls: Sequence[Call]) -> list[str]:
-    """Prints as it goes; what was wrong."""
+def _fuzz(server: ServerProcess, calls: Sequence[Call], num_requests: int, seed: int) -> list[str]:
+    """Sends the requests, prints the progress and returns the problems."""
     expected = _ask_all(server, calls)
-    fuzzing, memory = Fuzzing(server, calls, _FLAGS.seed), []
-    for number in range(1, _FLAGS.requests + 1):
+    fuzzing, memory = Fuzzing(server, calls, seed), []
+    for number in range(1, num_requests + 1):
         fuzzing.send_one()
-        if number % _CHECKED_EVERY == 0:
-            if not _same(_ask_all(server, calls), expected):
-                fuzzing.problems.append(f'after {number} requests: a good request is answered otherwise than at first')
+        if number % _CHECK_EVERY == 0:
+            if not _equal(_ask_all(server, calls), expected):
+                fuzzing.problems.append(f'after {number} requests: the answer to a valid request has changed')
             memory.append(server.resident_bytes())
             print(f'{number:5} requests: {memory[-1] / 2**20:.0f} MiB, {len(fuzzing.problems)} problems', flush=True)
-    for (protocol, how, code), count in sorted(fuzzing.answers.items()):
-        print(f'{protocol:5} {how:40} {code:20} {count:5}')
+    for (protocol, mutation, code), count in sorted(fuzzing.answers.items()):
+        print(f'{protocol:5} {mutation:40} {code:20} {count:5}')
     print(f'slowest: {fuzzing.slowest[0]:.2f} s, {fuzzing.slowest[1]}')
     settled = memory[int(len(memory) * _SETTLED) :]
     if settled and max(settled) > _GROWTH * settled[0]:
@@ -160,16 +162,16 @@ def main() -> int:
     with contextlib.ExitStack() as held:
         model_dir = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory())) / server_process.MODEL
         server_process.write_model(model_dir)
-        description = json.loads((model_dir / '1' / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
+        description = json.loads((model_dir / '1' / versions.DESCRIPTION).read_text('utf-8'))
         calls = Requests(description, _FLAGS.seed).calls()[::8]
         server = held.enter_context(ServerProcess(model_dir, f'--max_body_bytes={MAX_BODY_BYTES}'))
-        problems = _fuzz(server, calls)
-        said = server.stderr()
+        problems = _fuzz(server, calls, _FLAGS.requests, _FLAGS.seed)
+        stderr = server.stderr()
         server.terminate()
         if server.wait() != 0:
             problems.append(f'exit code {server.exit_code}')
-    if 'Traceback' in said:
-        problems.append(f'the server printed a traceback: {said[-3000:]}')
+    if 'Traceback' in stderr:
+        problems.append(f'the server printed a traceback: {stderr[-3000:]}')
     for problem in problems:
         print(f'WRONG: {problem}')
     print(f'wrong: {len(problems)}')
@@ -177,6 +179,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_integer('requests', 2000, 'How many broken requests.', lower_bound=1)
-    flags.DEFINE_integer('seed', 1, 'Draws them.')
+    flags.DEFINE_integer('requests', 2000, 'Number of malformed requests.', lower_bound=1)
+    flags.DEFINE_integer('seed', 1, 'Random seed of the requests.')
     program.run(main)

@@ -1,10 +1,12 @@
-"""Characters a second that are generated on the CPU, at batch 1 and 32: the artifact beside the trainer and PyTorch.
+"""Characters per second generated on the CPU, with batch sizes 1 and 32, by four contestants:
 
-`artifact` is the signature `generate` of the SavedModel in a program that does as export.generate does (one thread an
-operation), `artifact, threads` in one that leaves TensorFlow its threads, `trainer` the Generator that the trainer
-samples with, `pytorch` a loop over nn.Embedding, nn.RNN and nn.Linear with PyTorch's threads, its faster way. All are
-greedy, from prefixes to texts, with a model of the section's size. Each is a fresh process; they take turns for some
-rounds, and medians are compared.
+  artifact            signature `generate` of the SavedModel, one thread per operation as in export.generate
+  artifact, threads   the same with TensorFlow's default threads
+  trainer             the trainer's Generator
+  pytorch             a loop over nn.Embedding, nn.RNN and nn.Linear with PyTorch's default threads, its faster setting
+
+All generate greedily, from prefixes to texts, with a model of the section's size. They take turns, each in a new
+process. The report compares medians over the rounds.
 
   python -m benchmarks.generation --length=500 --rounds=5
 """
@@ -25,27 +27,27 @@ from pipeline.config import ModelConfig
 
 _FLAGS = flags.FLAGS
 _BATCH_SIZES = (1, 32)
-_CALLS = 5  # after a first one that is not counted
+_CALLS = 5  # after an untimed first one
 _PREFIX_LENGTH = 2  # characters, as in the section
 
 Generate = Callable[[list[str], int], list[str]]
 
 
-def artifact() -> Generate:
-    """The exported model in `--model_dir`, as export.generate calls it."""
+def artifact(model_dir: pathlib.Path) -> Generate:
+    """The exported model, as export.generate calls it."""
     devices.one_thread_an_operation()
-    return artifact_with_threads()
+    return artifact_with_threads(model_dir)
 
 
-def artifact_with_threads() -> Generate:
-    """The same, as any program in Python calls it."""
+def artifact_with_threads(model_dir: pathlib.Path) -> Generate:
+    """The exported model with TensorFlow's default threads."""
     import tensorflow as tf
 
     from export.artifact.versions import newest_version
     from pipeline.generate import SIGNATURE
 
     devices.prepare()
-    signature = tf.saved_model.load(str(newest_version(pathlib.Path(_FLAGS.model_dir)))).signatures['generate']
+    signature = tf.saved_model.load(str(newest_version(model_dir))).signatures['generate']
     greedy = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'seed': 0}
 
     def generate(prefixes: list[str], length: int) -> list[str]:
@@ -57,8 +59,8 @@ def artifact_with_threads() -> Generate:
     return generate
 
 
-def trainer() -> Generate:
-    """The trainer's own generator."""
+def trainer(model_dir: pathlib.Path) -> Generate:
+    """The trainer's Generator."""
     from pipeline.generate import Generator
 
     devices.prepare()
@@ -66,8 +68,8 @@ def trainer() -> Generate:
     return Generator(server_process.model(len(characters)), characters).texts
 
 
-def pytorch() -> Generate:
-    """The same model and work as a PyTorch user writes them."""
+def pytorch(model_dir: pathlib.Path) -> Generate:
+    """The same model and work, written in plain PyTorch."""
     import torch
 
     characters, hidden_size = server_process.vocabulary(), ModelConfig.hidden_size
@@ -99,27 +101,30 @@ CONTESTANTS = {
 
 
 def _rate(generate: Generate, prefixes: list[str], length: int) -> float:
-    """Characters a second: all rows' added ones, over the median of some calls."""
+    """Returns characters per second: the added characters of all rows, over the median seconds of the calls."""
     seconds = []
     for _ in range(1 + _CALLS):
         start = time.perf_counter()
         texts = generate(prefixes, length)
         seconds.append(time.perf_counter() - start)
         if [len(text) for text in texts] != [_PREFIX_LENGTH + length] * len(prefixes):
-            raise RuntimeError('the texts have not the length that was asked for')
+            raise RuntimeError('a text does not have the requested length')
     return len(prefixes) * length / statistics.median(seconds[1:])
 
 
 def main() -> None:
     if _FLAGS.only:
-        generate, characters = CONTESTANTS[_FLAGS.only](), server_process.vocabulary().characters
+        generate, characters = (
+            CONTESTANTS[_FLAGS.only](pathlib.Path(_FLAGS.model_dir or '')),
+            server_process.vocabulary().characters,
+        )
         prefixes = [characters[n : n + _PREFIX_LENGTH] for n in range(max(_BATCH_SIZES))]
         print(json.dumps({f'batch {size}': _rate(generate, prefixes[:size], _FLAGS.length) for size in _BATCH_SIZES}))
         return
     with tempfile.TemporaryDirectory() as model_dir:
         server_process.write_model(pathlib.Path(model_dir))
-        given = [f'--model_dir={model_dir}', f'--length={_FLAGS.length}']
-        found = turns.rounds('benchmarks.generation', CONTESTANTS, given, _FLAGS.rounds)
+        arguments = [f'--model_dir={model_dir}', f'--length={_FLAGS.length}']
+        found = turns.rounds('benchmarks.generation', CONTESTANTS, arguments, _FLAGS.rounds)
     for size in _BATCH_SIZES:
         figure = f'batch {size}'
         for name in CONTESTANTS:
@@ -129,8 +134,10 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_integer('length', 500, 'Characters that each row adds.', lower_bound=1)
-    flags.DEFINE_integer('rounds', 5, 'How many times each contestant runs.', lower_bound=1)
-    flags.DEFINE_string('model_dir', None, 'Of the contestant that runs in this process; else made and removed.')
-    flags.DEFINE_enum('only', None, CONTESTANTS, 'Run one contestant in this process and print its figures as JSON.')
+    flags.DEFINE_integer('length', 500, 'Characters to add to each row.', lower_bound=1)
+    flags.DEFINE_integer('rounds', 5, 'Runs of each contestant.', lower_bound=1)
+    flags.DEFINE_string('model_dir', None, 'Model for --only; without --only, a temporary one is exported.')
+    flags.DEFINE_enum(
+        'only', None, CONTESTANTS, 'Run only this contestant, in this process, and print its figures as JSON.'
+    )
     program.run(main)

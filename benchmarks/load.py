@@ -1,4 +1,4 @@
-"""Threads of one process that ask a server as fast as it answers, and judge every answer."""
+"""Load on a server: threads that send requests as fast as it answers, and check every answer."""
 
 import concurrent.futures
 import random
@@ -10,17 +10,17 @@ from benchmarks.traffic import TOLERANCE, Answer, Call, Client, RefusedError, di
 
 RIGHT, REFUSED = 'right', 'refused'
 
-_PATIENCE = 120  # seconds after which threads stop where nobody has stopped the server
+_TIMEOUT = 120  # seconds after the planned end, in case the server has not stopped
 
 
 class Record(NamedTuple):
-    """What became of a call; times are seconds of the monotonic clock."""
+    """The result of a call. Times are seconds of the monotonic clock."""
 
     call: int
     began: float
     ended: float
     verdict: str
-    """`RIGHT`, `REFUSED` (nothing was taken), or what was wrong."""
+    """`RIGHT`, `REFUSED` (the server did not accept the request), or a description of the fault."""
     difference: float = 0.0
     version: int | None = None
 
@@ -28,22 +28,22 @@ class Record(NamedTuple):
 def run(
     addresses: tuple[str, str], calls: Sequence[Call], expected: Sequence[Answer], threads: int, seconds: float
 ) -> list[Record]:
-    """What became of the calls of so many threads, which ask until the server refuses them, about `seconds`."""
-    deadline = time.monotonic() + seconds + _PATIENCE
+    """Sends calls from `threads` threads until the server refuses them, after about `seconds`; returns the results."""
+    deadline = time.monotonic() + seconds + _TIMEOUT
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        found = pool.map(lambda n: _ask_until_refused(addresses, calls, expected, n, deadline), range(threads))
+        found = pool.map(lambda n: _call_until_refused(addresses, calls, expected, n, deadline), range(threads))
         return [record for records in found for record in records]
 
 
-def _ask_until_refused(
+def _call_until_refused(
     addresses: tuple[str, str], calls: Sequence[Call], expected: Sequence[Answer], thread: int, deadline: float
 ) -> list[Record]:
     client, chance, records = Client(*addresses), random.Random(thread), []
     while time.monotonic() < deadline:
         number = chance.randrange(len(calls))
         began = time.monotonic()
-        verdict, apart, version = _judge(client, calls[number], expected[number])
-        records.append(Record(number, began, time.monotonic(), verdict, apart, version))
+        verdict, distance, version = _check(client, calls[number], expected[number])
+        records.append(Record(number, began, time.monotonic(), verdict, distance, version))
         if verdict == REFUSED:
             break
         if verdict != RIGHT:
@@ -53,16 +53,16 @@ def _ask_until_refused(
     return records
 
 
-def _judge(client: Client, call: Call, expected: Answer) -> tuple[str, float, int | None]:
+def _check(client: Client, call: Call, expected: Answer) -> tuple[str, float, int | None]:
     try:
         answer = client.ask(call)
     except RefusedError:
         return REFUSED, 0.0, None
-    except Exception as error:  # whatever it is, it is no answer
+    except Exception as error:  # of any kind: the call has no answer
         return f'no answer: {error!r}', 0.0, None
-    apart = difference(answer, expected)
-    if apart <= TOLERANCE:
-        return RIGHT, apart, answer.version
+    distance = difference(answer, expected)
+    if distance <= TOLERANCE:
+        return RIGHT, distance, answer.version
     if answer.code != expected.code:
-        return f'{answer.code}: {str(answer.content)[:200]}', apart, answer.version
-    return f'another answer, {apart:g} apart', apart, answer.version
+        return f'{answer.code}: {str(answer.content)[:200]}', distance, answer.version
+    return f'different answer, by {distance:g}', distance, answer.version

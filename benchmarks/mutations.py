@@ -1,4 +1,4 @@
-"""Requests that are broken in every way, over both protocols; the same for the same seed."""
+"""Malformed requests over both protocols; the seed determines them."""
 
 import copy
 import dataclasses
@@ -14,11 +14,11 @@ from benchmarks.server_process import MODEL
 from benchmarks.traffic import PATH, Call
 
 MAX_BODY_BYTES = 2**20
-"""To give the server as its limit, so that a few requests may be above it."""
+"""The server's limit for the benchmark, small enough that some requests exceed it."""
 
-ANSWER, MAYBE, GONE = 'waits for the answer', 'sends no more and waits', 'goes away'
+WAIT, HALF_CLOSE, DISCONNECT = 'wait', 'half-close', 'disconnect'
 
-_RAW = '@raw@'  # a string that begins so stands for JSON that no Python value is written as
+_RAW = '@raw@'  # marks a string to write as JSON without quotes
 _NUMBERS = [
     '1e400',
     '-1e400',
@@ -135,69 +135,71 @@ class HttpRequest:
     """Bytes to send on a new connection.
 
     Attributes:
-      how: in a word, how it is broken.
+      mutation: what was changed.
       content: the bytes.
-      method: what a reader of the answer has to know, HEAD or another.
-      ending: what the client does then.
+      method: HTTP method, which determines whether the answer has a body.
+      ending: what the client does after the bytes: `WAIT` for an answer, `HALF_CLOSE` and wait, or `DISCONNECT`.
     """
 
-    how: str
+    mutation: str
     content: bytes
     method: str = 'POST'
-    ending: str = ANSWER
+    ending: str = WAIT
 
 
 @dataclasses.dataclass(frozen=True)
 class GrpcRequest:
     """Bytes to send to a method; `timeout` in seconds."""
 
-    how: str
+    mutation: str
     method: str
     content: bytes
     timeout: float = 60.0
 
 
 class HttpMutations:
-    """Broken REST requests, made of good ones' bodies."""
+    """Malformed REST requests, made from the bodies of valid ones."""
 
     def __init__(self, calls: Sequence[Call], seed: int):
         self._chance = random.Random(seed)
-        self._good = [call.payload for call in calls]
-        self._ways: list[Callable[[], HttpRequest]] = [self._value] * 6 + [self._key] * 2 + [self._bytes] * 4
-        self._ways += [self._stream, self._stream, self._body, self._body, self._method, self._path, self._path]
-        self._ways += [self._header, self._chunks, self._incomplete, self._not_http]
+        self._valid = [call.payload for call in calls]
+        self._mutations: list[Callable[[], HttpRequest]] = [self._value] * 6 + [self._key] * 2 + [self._bytes] * 4
+        self._mutations += [self._stream, self._stream, self._body, self._body, self._method, self._path, self._path]
+        self._mutations += [self._header, self._chunks, self._incomplete, self._not_http]
 
     def draw(self) -> HttpRequest:
-        return self._chance.choice(self._ways)()
+        return self._chance.choice(self._mutations)()
 
     def _document(self) -> dict:
-        return json.loads(self._chance.choice(self._good))
+        return json.loads(self._chance.choice(self._valid))
 
     def _value(self) -> HttpRequest:
-        """Anywhere in the document another value."""
+        """Replaces one or two values in the document."""
         document = self._document()
         for _ in range(self._chance.choice([1, 1, 2])):
-            holder, key = self._place(document)
+            holder, key = self._position(document)
             holder[key] = copy.deepcopy(self._chance.choice(_VALUES))
         return HttpRequest('a value', _post(_json(document)))
 
     def _key(self) -> HttpRequest:
-        """A key is renamed, gone, more or twice."""
+        """Removes, renames or repeats a key."""
         document = self._document()
         holder = document if self._chance.random() < 0.5 else document['inputs']
         key = self._chance.choice(list(holder)) if isinstance(holder, dict) else 0
         value = holder.pop(key)
-        how = self._chance.choice(['gone', 'renamed', 'twice'])
-        if how == 'renamed' and isinstance(holder, dict):
+        change = self._chance.choice(['removed', 'renamed', 'repeated'])
+        if change == 'renamed' and isinstance(holder, dict):
             holder[self._chance.choice(_KEYS)] = value
         body = _json(document)
-        if how == 'twice':
-            twice = json.dumps(key) + ': ' + json.dumps(value) + ', '
-            body = body.replace(b'{', b'{' + twice.encode() * 2, 1)
+        if change == 'repeated':
+            member = json.dumps(key) + ': ' + json.dumps(value) + ', '
+            body = body.replace(b'{', b'{' + member.encode() * 2, 1)
         return HttpRequest('a key', _post(body))
 
     def _bytes(self) -> HttpRequest:
-        return HttpRequest('bytes of the body', _post(_garbled(self._chance, self._chance.choice(self._good), _PIECES)))
+        return HttpRequest(
+            'bytes of the body', _post(_garbled(self._chance, self._chance.choice(self._valid), _PIECES))
+        )
 
     def _body(self) -> HttpRequest:
         return HttpRequest('another body', _post(self._chance.choice(_BODIES), self._chance.choice([PATH, _STREAM])))
@@ -211,47 +213,47 @@ class HttpMutations:
 
     def _method(self) -> HttpRequest:
         method = self._chance.choice(_METHODS)
-        body = self._chance.choice(self._good)
+        body = self._chance.choice(self._valid)
         path = self._chance.choice([PATH, PATH, '/v1/models/charrnn', *_PATHS[:6]])
         head = f'{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n'
         return HttpRequest('a method', head.encode('latin-1') + body, method)
 
     def _path(self) -> HttpRequest:
-        path, body = self._chance.choice(_PATHS), self._chance.choice(self._good)
+        path, body = self._chance.choice(_PATHS), self._chance.choice(self._valid)
         if self._chance.random() < 0.5:
             return HttpRequest('a path', f'GET {path} HTTP/1.1\r\nHost: a\r\n\r\n'.encode(), 'GET')
         return HttpRequest('a path', _post(body, path))
 
     def _header(self) -> HttpRequest:
-        body = self._chance.choice(self._good)
+        body = self._chance.choice(self._valid)
         header = self._chance.choice(_HEADERS).format(len(body))
         head = f'POST {PATH} HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n'
-        ending = MAYBE if header.startswith('Transfer-Encoding') else ANSWER
+        ending = HALF_CLOSE if header.startswith('Transfer-Encoding') else WAIT
         return HttpRequest('a header', head.encode('latin-1') + body, ending=ending)
 
     def _chunks(self) -> HttpRequest:
-        """A body in chunks; some say another size."""
-        body = self._chance.choice(self._good)
+        """Sends a body in chunks, some with wrong sizes."""
+        body = self._chance.choice(self._valid)
         parts = [body[at : at + 97] for at in range(0, len(body), 97)]
-        lie = self._chance.choice([0, 0, 1, -1, 10**6])
-        chunks = b''.join(b'%x\r\n%b\r\n' % (max(len(part) + lie, 1), part) for part in parts)
+        wrong_size = self._chance.choice([0, 0, 1, -1, 10**6])
+        chunks = b''.join(b'%x\r\n%b\r\n' % (max(len(part) + wrong_size, 1), part) for part in parts)
         head = f'POST {PATH} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
-        return HttpRequest('chunks', head.encode() + chunks + b'0\r\n\r\n', ending=MAYBE if lie else ANSWER)
+        return HttpRequest('chunks', head.encode() + chunks + b'0\r\n\r\n', ending=HALF_CLOSE if wrong_size else WAIT)
 
     def _incomplete(self) -> HttpRequest:
-        """It breaks off, or says that more or less comes than does."""
-        body = self._chance.choice(self._good)
-        said = self._chance.choice([len(body) + 9, 10**20, 1, 3])
-        content = f'POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {said}\r\n\r\n'.encode() + body
+        """Truncates the request, or announces a wrong length."""
+        body = self._chance.choice(self._valid)
+        announced = self._chance.choice([len(body) + 9, 10**20, 1, 3])
+        content = f'POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {announced}\r\n\r\n'.encode() + body
         if self._chance.random() < 0.7:
             content = content[: self._chance.randrange(len(content))]
-        return HttpRequest('incomplete', content, ending=self._chance.choice([MAYBE, GONE]))
+        return HttpRequest('incomplete', content, ending=self._chance.choice([HALF_CLOSE, DISCONNECT]))
 
     def _not_http(self) -> HttpRequest:
-        return HttpRequest('no HTTP', self._chance.choice(_NOT_HTTP), ending=MAYBE)
+        return HttpRequest('not HTTP', self._chance.choice(_NOT_HTTP), ending=HALF_CLOSE)
 
-    def _place(self, holder: Any) -> tuple[Any, Any]:
-        """Somewhere in a document: a list or an object, and where in it."""
+    def _position(self, holder: Any) -> tuple[Any, Any]:
+        """Returns a random position in a document: a list or an object, and an index or a key of it."""
         while True:
             key = self._chance.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
             if not isinstance(holder[key], (dict, list)) or not holder[key] or self._chance.random() < 0.3:
@@ -272,7 +274,7 @@ def _json(document: Any) -> bytes:
 
 
 def _garbled(chance: random.Random, content: bytes, pieces: Sequence[bytes]) -> bytes:
-    """Up to four places have something else, nothing, or themselves twice."""
+    """Replaces, deletes or repeats bytes at up to four positions."""
     garbled = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         begin = chance.randrange(len(garbled) + 1)
@@ -294,12 +296,12 @@ _WIRE = [b'\0', b'\xff', b'\xff' * 11, b'\x0a\xff\xff\xff\xff\x0f', b'\x08', b'\
 
 
 class GrpcMutations:
-    """Broken gRPC requests, made of good ones."""
+    """Malformed gRPC requests, made from valid ones."""
 
     def __init__(self, calls: Sequence[Call], seed: int):
         self._chance = random.Random(seed)
-        self._good = [call.payload for call in calls]
-        self._ways: list[tuple[str, Callable[[predict_pb2.PredictRequest], None]]] = [
+        self._valid = [call.payload for call in calls]
+        self._mutations: list[tuple[str, Callable[[predict_pb2.PredictRequest], None]]] = [
             ('a type', self._type),
             ('a dimension', self._dimension),
             ('dimensions', self._dimensions),
@@ -308,26 +310,26 @@ class GrpcMutations:
             ('inputs', self._inputs),
             ('a specification', self._specification),
             ('an output filter', self._filter),
-            ('strange fields', self._strange),
+            ('unused fields', self._unused_fields),
         ]
 
     def draw(self) -> GrpcRequest:
-        content = self._chance.choice(self._good)
-        way = self._chance.random()
-        if way < 0.1:
+        content = self._chance.choice(self._valid)
+        kind = self._chance.random()
+        if kind < 0.1:
             return GrpcRequest('bytes of the message', f'{_SERVICE}Predict', _garbled(self._chance, content, _WIRE))
-        if way < 0.15:
+        if kind < 0.15:
             return GrpcRequest('another method', self._chance.choice(_METHODS_OF_GRPC), content)
-        if way < 0.17:
+        if kind < 0.17:
             return GrpcRequest('a deadline', f'{_SERVICE}Predict', content, 0.001)
-        if way < 0.18:
+        if kind < 0.18:
             return GrpcRequest('too large', f'{_SERVICE}Predict', content + b'\x1a\x01a' * MAX_BODY_BYTES)
         request = predict_pb2.PredictRequest.FromString(content)
-        ways = self._chance.choices(self._ways, k=self._chance.choice([1, 1, 2]))
-        for _, change in ways:
+        mutations = self._chance.choices(self._mutations, k=self._chance.choice([1, 1, 2]))
+        for _, change in mutations:
             change(request)
-        how = ways[0][0] if len(ways) == 1 else 'two of these'
-        return GrpcRequest(how, f'{_SERVICE}Predict', request.SerializeToString())
+        mutation = mutations[0][0] if len(mutations) == 1 else 'two of these'
+        return GrpcRequest(mutation, f'{_SERVICE}Predict', request.SerializeToString())
 
     def _tensor(self, request: predict_pb2.PredictRequest) -> Any:
         names = sorted(request.inputs)
@@ -349,7 +351,7 @@ class GrpcMutations:
         shape.unknown_rank = self._chance.random() < 0.1
 
     def _values(self, request: predict_pb2.PredictRequest) -> None:
-        """Other values of the same type, more of them, or fewer."""
+        """Changes values within their type, and their number."""
         tensor = self._tensor(request)
         for field, values in {
             'string_val': _STRINGS, 'float_val': _FLOATS, 'int_val': _INTEGERS, 'int64_val': _INTEGERS
@@ -364,7 +366,7 @@ class GrpcMutations:
         self._tensor(request).tensor_content = self._chance.randbytes(self._chance.choice([0, 1, 4, 7, 8, 1024, 10**5]))
 
     def _inputs(self, request: predict_pb2.PredictRequest) -> None:
-        """One is gone, renamed, or there are more."""
+        """Removes, renames or copies an input."""
         names = sorted(request.inputs)
         if not names:
             return
@@ -392,8 +394,8 @@ class GrpcMutations:
     def _filter(self, request: predict_pb2.PredictRequest) -> None:
         request.output_filter.extend(self._chance.choices(['', 'text', 'x', 'logits', 'a' * 5000, '\n'], k=2))
 
-    def _strange(self, request: predict_pb2.PredictRequest) -> None:
-        """Fields of a tensor that none of the inputs uses."""
+    def _unused_fields(self, request: predict_pb2.PredictRequest) -> None:
+        """Sets fields of a tensor that no input uses."""
         tensor = self._tensor(request)
         tensor.version_number = self._chance.choice([-1, 1, 2**31 - 1])
         tensor.half_val.append(1)

@@ -1,4 +1,4 @@
-"""The server as a process of its own, and a model of the section's size for it."""
+"""The server in a new process, and a model of the section's size for it."""
 
 import os
 import pathlib
@@ -17,20 +17,20 @@ ROOT = pathlib.Path(__file__).parent.parent
 MODEL = 'charrnn'
 
 _DEFAULT_LENGTH = 50  # characters, as the section samples
-_INIT_SCALE = 0.05  # of the weights: choices differ, and the state does not amplify rounding as it does above 1/16
+_INIT_SCALE = 0.05  # of the weights: choices vary, but the state does not amplify rounding errors as above 1/16
 _ADDRESSES = re.compile(r'REST at http://(?P<rest>[^/]+)/\S+, gRPC at (?P<grpc>\S+)\. Try:')
-_PATIENCE = 60  # seconds for the process to end
+_TIMEOUT = 60  # seconds for the process to exit
 _TICKS = os.sysconf('SC_CLK_TCK')
 _PAGE = os.sysconf('SC_PAGE_SIZE')
 
 
 def vocabulary() -> Vocabulary:
-    """The characters of the bundled text."""
+    """Returns the vocabulary of the bundled text."""
     return Vocabulary.from_text(corpus.load('lyrics'))
 
 
 def model(size: int):
-    """A `CharRNN` of the section's size for `size` characters, untrained."""
+    """Returns an untrained `CharRNN` of the section's size for `size` characters."""
     from pipeline.config import ModelConfig
     from pipeline.model import CharRNN
 
@@ -38,7 +38,7 @@ def model(size: int):
 
 
 def write_model(model_dir: pathlib.Path) -> None:
-    """Writes that model, with the bundled text's characters, as the next version under `model_dir`."""
+    """Exports that model, with the vocabulary of the bundled text, as the next version under `model_dir`."""
     from export.artifact.exporter import export
 
     characters = vocabulary()
@@ -46,7 +46,7 @@ def write_model(model_dir: pathlib.Path) -> None:
 
 
 def copy_version(source: pathlib.Path, model_dir: pathlib.Path) -> int:
-    """A copy of the version in `source` becomes the next one under `model_dir`, by one rename; its number."""
+    """Copies the version in `source` to the next version under `model_dir`, in one rename; returns its number."""
     from export.artifact import versions
 
     aside = pathlib.Path(tempfile.mkdtemp(prefix='copying-', dir=model_dir))
@@ -55,7 +55,7 @@ def copy_version(source: pathlib.Path, model_dir: pathlib.Path) -> int:
 
 
 class ServerProcess:
-    """`python -m export.serve` on ports of the system's choice, from when it answers.
+    """`python -m export.serve` on free ports; ready once constructed.
 
     Attributes:
       rest: host:port of the REST API.
@@ -63,9 +63,9 @@ class ServerProcess:
     """
 
     def __init__(self, model_dir: pathlib.Path, *flags: str):
-        """Raises `RuntimeError`, with what the program said, where it ends instead of answering."""
+        """Starts the server. Raises `RuntimeError` with its stderr if it exits."""
         command = [sys.executable, '-m', 'export.serve', f'--model_base_path={model_dir}', f'--model_name={MODEL}']
-        self._stderr: IO = tempfile.TemporaryFile('w+')  # noqa: SIM115 - open as long as the process runs
+        self._stderr: IO = tempfile.TemporaryFile('w+')  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
             [*command, '--rest_api_port=0', '--port=0', *flags],
             cwd=ROOT,
@@ -91,31 +91,31 @@ class ServerProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code; None while the process runs."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Sends SIGTERM."""
         self._process.send_signal(signal.SIGTERM)
 
     def wait(self) -> int | None:
-        """Its exit code; None where it does not end."""
+        """Waits for the process; returns its exit code, or None if it does not exit."""
         try:
-            return self._process.wait(_PATIENCE)
+            return self._process.wait(_TIMEOUT)
         except subprocess.TimeoutExpired:
             return None
 
     def stderr(self) -> str:
-        """What it has said there until now."""
+        """Returns the output on stderr so far."""
         self._stderr.seek(0)
         return self._stderr.read()
 
     def resident_bytes(self) -> int:
-        """Memory that it occupies."""
+        """Returns the resident memory of the process."""
         return int(self._proc('statm').split()[1]) * _PAGE
 
     def cpu_seconds(self) -> float:
-        """User's and system's together, of all its threads."""
+        """Returns user and system time of all threads."""
         user, system = self._proc('stat').rpartition(')')[2].split()[11:13]
         return (int(user) + int(system)) / _TICKS
 

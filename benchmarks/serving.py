@@ -1,14 +1,13 @@
-"""A server under load: whether every answer is right, how many a second, with rows of requests in batches and without.
+"""Puts a server under load, with and without batching; checks every answer and measures requests per second.
 
-Threads, each with a connection of each protocol, mix requests of all signatures and ones with a bad row. Right is the
-answer that the server gave when it was asked one request at a time: texts, integers, codes and messages the same, and
-floats to 1e-5 (a matrix product sums a batch of another size in another order). After a third of the time a new version
-appears. At the end, under the same load, comes SIGTERM; only a request whose connection was refused, or that was told
-over gRPC that the server shuts down, counts as not taken; all others have to be answered. Exit code 1 if anything was
-wrong.
+Threads, each with one connection per protocol, send a mix of requests to all signatures and of requests with an invalid
+row. A correct answer equals the one to the same request sent alone: the same texts, integers, codes and messages, and
+floats to 1e-5 (a matrix product of another batch size sums in another order). After a third of the time, a new version
+appears. At the end the server gets SIGTERM, still under load. It may refuse a connection, or answer over gRPC that it
+shuts down; every other request must be answered. The exit code is 1 if anything was wrong.
 
   python -m benchmarks.serving --seconds=60 --threads=32
-  python -m benchmarks.serving --kinds=serving_default            (one signature alone)
+  python -m benchmarks.serving --kinds=serving_default            (only one signature)
   python -m benchmarks.serving --model_base_path=models/charrnn
 """
 
@@ -29,6 +28,7 @@ from benchmarks import load, server_process
 from benchmarks.load import Record
 from benchmarks.server_process import ServerProcess
 from benchmarks.traffic import BAD, GRPC, KINDS, REST, Answer, Call, Client, Requests, difference
+from export.artifact import versions
 from pipeline import program
 
 _FLAGS = flags.FLAGS
@@ -38,10 +38,10 @@ _MOST_SHOWN = 5
 
 
 class Run:
-    """What a load on one server showed."""
+    """Results of the load on one server."""
 
     def __init__(self, calls: Sequence[Call], records: Sequence[Record], stopped: float, seconds: float):
-        """`stopped`: when SIGTERM was sent, `seconds` after the load began."""
+        """`stopped` is the time of SIGTERM, `seconds` after the start of the load."""
         self._calls = calls
         self._seconds = seconds
         self.measured = [r for r in records if r.ended <= stopped]
@@ -58,7 +58,7 @@ class Run:
         self.difference = max((r.difference for r in records if r.verdict == load.RIGHT), default=0.0)
 
     def rows(self, name: str) -> Iterator[tuple]:
-        """Of the table: for each kind and protocol, and for all."""
+        """Yields rows of the table: per kind and protocol, then totals."""
         kinds = sorted({(call.kind, call.protocol) for call in self._calls}, key=lambda k: (k[0] == BAD, *k))
         for kind, protocol in kinds:
             of_kind = [r for r in self.measured if self._calls[r.call].kind == kind]
@@ -77,26 +77,31 @@ class Run:
 
 
 def _serial_answers(server: ServerProcess, calls: Sequence[Call]) -> list[Answer]:
-    """One request at a time; the second time it has to be the same to the bit."""
+    """Sends one request at a time, twice; the second answer must be bit-equal. Returns the answers."""
     client = Client(server.rest, server.grpc)
     answers = [client.ask(call) for call in calls]
     for call, answer in zip(calls, answers, strict=True):
         if (answer.code in _REFUSALS) != (call.kind == BAD) or answer.code not in {'200', 'OK', *_REFUSALS}:
-            raise RuntimeError(f'{call.kind} over {call.protocol} was answered {answer.code}: {answer.content}')
+            raise RuntimeError(f'{call.kind} over {call.protocol} has the answer {answer.code}: {answer.content}')
         if difference(client.ask(call), answer):
-            raise RuntimeError(f'{call.kind} over {call.protocol} was answered differently the second time')
+            raise RuntimeError(f'{call.kind} over {call.protocol} has another answer the second time')
     client.close()
     return answers
 
 
 def _measure(
-    server: ServerProcess, calls: Sequence[Call], expected: Sequence[Answer], model_dir: pathlib.Path
+    server: ServerProcess,
+    calls: Sequence[Call],
+    expected: Sequence[Answer],
+    model_dir: pathlib.Path,
+    threads: int,
+    seconds: float,
 ) -> tuple[Run, list[str]]:
-    """Load, a new version after a third of it, SIGTERM under load; and lines about it."""
-    seconds, source = _FLAGS.seconds, next(model_dir.iterdir())
+    """Runs the load, adds a version after a third of it and ends with SIGTERM; returns results and lines to print."""
+    source = next(model_dir.iterdir())
     cpu, own_cpu, began = server.cpu_seconds(), time.process_time(), time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load.run, (server.rest, server.grpc), calls, expected, _FLAGS.threads, seconds)
+        loading = pool.submit(load.run, (server.rest, server.grpc), calls, expected, threads, seconds)
         concurrent.futures.wait([loading], seconds / 3)
         server_process.copy_version(source, model_dir)
         concurrent.futures.wait([loading], began + seconds - time.monotonic())
@@ -110,36 +115,34 @@ def _measure(
         run.problems[f'versions that answered: {dict(run.versions)}'] += 1
     answered = sum(r.verdict == load.RIGHT for r in run.drained)
     return run, [
-        f'CPU: server {cpu:.0f} s, this process, which asks, {own_cpu:.0f} s, in {stopped - began:.0f} s',
-        f'answers over gRPC by version, the new one written under load: {dict(sorted(run.versions.items()))}',
-        f'equal to the serial answers to the bit: {run.exact:.2%}; floats of the others within {run.difference:.1g}',
-        f'SIGTERM under load: {answered} of {len(run.drained)} requests in progress or accepted were answered, '
-        f'{run.refused} threads were then refused, exit code {exit_code} after {ended - stopped:.1f} s',
+        f'CPU: server {cpu:.0f} s, clients {own_cpu:.0f} s, in {stopped - began:.0f} s',
+        f'answers over gRPC per version, the last one added under load: {dict(sorted(run.versions.items()))}',
+        f'bit-equal to the serial answers: {run.exact:.2%}; floats of the others within {run.difference:.1g}',
+        f'SIGTERM under load: {answered} of {len(run.drained)} accepted requests were answered, '
+        f'{run.refused} threads were refused afterwards, exit code {exit_code} after {ended - stopped:.1f} s',
     ]
 
 
 @contextlib.contextmanager
-def _model_dir() -> Iterator[pathlib.Path]:
-    """A folder with one version alone."""
+def _model_dir(source: str | None) -> Iterator[pathlib.Path]:
+    """Yields a temporary model directory with one version: the newest under `source`, or one of the section's size."""
     with tempfile.TemporaryDirectory() as folder:
         directory = pathlib.Path(folder) / server_process.MODEL
         directory.mkdir()
-        if _FLAGS.model_base_path:
-            from export.artifact.versions import newest_version
-
-            server_process.copy_version(newest_version(pathlib.Path(_FLAGS.model_base_path)), directory)
+        if source:
+            server_process.copy_version(versions.newest_version(pathlib.Path(source)), directory)
         else:
             server_process.write_model(directory)
         yield directory
 
 
-def _run(name: str) -> Run:
-    with _model_dir() as model_dir:
-        description = json.loads((next(model_dir.iterdir()) / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
-        calls = [call for call in Requests(description).calls() if call.kind in _FLAGS.kinds]
+def _run(name: str, source: str | None, kinds: Sequence[str], threads: int, seconds: float) -> Run:
+    with _model_dir(source) as model_dir:
+        description = json.loads((next(model_dir.iterdir()) / versions.DESCRIPTION).read_text('utf-8'))
+        calls = [call for call in Requests(description).calls() if call.kind in kinds]
         with ServerProcess(model_dir, *_SERVERS[name]) as server:
-            run, lines = _measure(server, calls, _serial_answers(server, calls), model_dir)
-            print(f'{name}: {len(calls)} different requests; {_FLAGS.threads} threads, {_FLAGS.seconds:g} s')
+            run, lines = _measure(server, calls, _serial_answers(server, calls), model_dir, threads, seconds)
+            print(f'{name}: {len(calls)} different requests; {threads} threads, {seconds:g} s')
             for line in lines:
                 print(f'  {line}')
             for problem, count in run.problems.most_common(_MOST_SHOWN):
@@ -150,7 +153,8 @@ def _run(name: str) -> Run:
 
 
 def main() -> int:
-    runs = {name: _run(name) for name in _SERVERS}
+    load_settings = (_FLAGS.model_base_path, _FLAGS.kinds, _FLAGS.threads, _FLAGS.seconds)
+    runs = {name: _run(name, *load_settings) for name in _SERVERS}
     print(f'\n{"":32}{"":6}{"requests":>10}{"a second":>10}{"p50 ms":>9}{"p99 ms":>9}{"max ms":>9}')
     for name, run in runs.items():
         for what, protocol, count, rate, p50, p99, longest in run.rows(name):
@@ -162,8 +166,12 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_float('seconds', 60, 'How long each server is under load.', lower_bound=1)
-    flags.DEFINE_integer('threads', 32, 'Threads that ask, in all.', lower_bound=1)
-    flags.DEFINE_multi_enum('kinds', KINDS, KINDS, 'What is asked; give it again for more than one.')
-    flags.DEFINE_string('model_base_path', None, "Its newest version is tried. Default: one of the section's size.")
+    flags.DEFINE_float('seconds', 60, 'Seconds of load on each server.', lower_bound=1)
+    flags.DEFINE_integer('threads', 32, 'Number of client threads.', lower_bound=1)
+    flags.DEFINE_multi_enum('kinds', KINDS, KINDS, 'Kinds of requests; repeat the flag for several.')
+    flags.DEFINE_string(
+        'model_base_path',
+        None,
+        "Directory of versions, of which the newest is used. Default: a model of the section's size.",
+    )
     program.run(main)

@@ -1,4 +1,4 @@
-"""Requests of every kind over both protocols, their answers, and when two answers are the same."""
+"""Requests of every kind over both protocols, their answers, and the difference of two answers."""
 
 import dataclasses
 import http.client
@@ -21,18 +21,18 @@ BAD = 'bad row'
 KINDS = ('serving_default', 'generate', 'score', 'step', BAD)
 METHOD = '/tensorflow.serving.PredictionService/Predict'
 PATH = f'/v1/models/{MODEL}:predict'
-TOLERANCE = 1e-5  # of floats, relative where they are above 1
+TOLERANCE = 1e-5  # of floats, relative if above 1
 
 _LARGEST_LENGTH = 60  # characters to generate
-_PATIENCE = 60  # seconds for an answer
-_OF_EACH_KIND = 24
+_TIMEOUT = 60  # seconds for an answer
+_CALLS_PER_KIND = 24
 _REFUSALS = ('failed to connect', 'shutting down')
-_NO_CHARACTER = '\U0001f600'
+_OUTSIDE_VOCABULARY = '\U0001f600'
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A request as it is sent; `kind` is its signature, or `BAD`."""
+    """An encoded request; `kind` is its signature or `BAD`."""
 
     kind: str
     protocol: str
@@ -41,29 +41,29 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came back: '200' or 'OK' and the outputs, or another code and a message."""
+    """'200' or 'OK' and the outputs, or another code and a message."""
 
     code: str
     content: Mapping[str, Any] | str
     version: int | None = None
-    """Of the model, where the protocol says it."""
+    """Version of the model; None over REST, which does not report it."""
 
 
 class RefusedError(Exception):
-    """The server has taken nothing: there was no connection, or it said that it takes no more."""
+    """The server did not accept the request: it refused the connection, or reported that it is shutting down."""
 
 
 class Client:
-    """One connection of each protocol; used by one thread."""
+    """One connection per protocol, for one thread."""
 
     def __init__(self, rest: str, grpc_address: str):
-        """Both are host:port."""
-        self._http = http.client.HTTPConnection(rest, timeout=_PATIENCE)
+        """Both addresses are host:port."""
+        self._http = http.client.HTTPConnection(rest, timeout=_TIMEOUT)
         self._channel = grpc.insecure_channel(grpc_address, [('grpc.use_local_subchannel_pool', 1)])
         self._predict = self._channel.unary_unary(METHOD, None, predict_pb2.PredictResponse.FromString)
 
     def ask(self, call: Call) -> Answer:
-        """Raises `RefusedError`, or whatever else keeps an answer from coming."""
+        """Sends a call and returns its answer. Raises `RefusedError`, or the exception of a failed connection."""
         return self._ask_rest(call.payload) if call.protocol == REST else self._ask_grpc(call.payload)
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Client:
 
     def _ask_grpc(self, body: bytes) -> Answer:
         try:
-            response = self._predict(body, _PATIENCE)
+            response = self._predict(body, _TIMEOUT)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE and any(r in error.details() for r in _REFUSALS):
                 raise RefusedError from error
@@ -97,25 +97,25 @@ class Client:
 
 
 def _closed_by_server(connection: socket.socket) -> bool:
-    """Whether an idle connection has ended, as every client that keeps some has to look before it uses one."""
+    """Returns whether the server has closed an idle connection; a client must check before it reuses one."""
     return bool(select.select([connection], [], [], 0)[0])
 
 
 def difference(found: Answer, expected: Answer) -> float:
-    """How far apart two answers are: the largest difference of two floats, relative where they are above 1.
+    """Returns the largest difference of two floats of the answers, relative if above 1.
 
-    Infinity unless codes, messages, names, shapes, texts and integers are the same.
+    The result is infinity if codes, messages, names, shapes, texts or integers differ.
     """
     if found.code != expected.code or type(found.content) is not type(expected.content):
         return float('inf')
     if not isinstance(found.content, dict):
-        return _apart(found.content, expected.content)
+        return _value_difference(found.content, expected.content)
     if found.content.keys() != expected.content.keys():
         return float('inf')
-    return max(_apart(found.content[name], expected.content[name]) for name in expected.content)
+    return max(_value_difference(found.content[name], expected.content[name]) for name in expected.content)
 
 
-def _apart(found: Any, expected: Any) -> float:
+def _value_difference(found: Any, expected: Any) -> float:
     if found is expected or (isinstance(found, (str, list)) and found == expected):
         return 0.0
     found, expected = np.asarray(found), np.asarray(expected)
@@ -123,27 +123,27 @@ def _apart(found: Any, expected: Any) -> float:
         return float('inf')
     if found.dtype.kind != 'f':
         return 0.0 if np.array_equal(found, expected) else float('inf')
-    apart = np.abs(found.astype(float) - expected) / np.maximum(np.abs(expected), 1)
-    return float('inf') if np.isnan(apart).any() else float(apart.max(initial=0.0))
+    distance = np.abs(found.astype(float) - expected) / np.maximum(np.abs(expected), 1)
+    return float('inf') if np.isnan(distance).any() else float(distance.max(initial=0.0))
 
 
 class Requests:
-    """Draws calls of all kinds for a model, the same for the same seed."""
+    """Random calls of all kinds for a model; the seed determines them."""
 
     def __init__(self, description: Mapping[str, Any], seed: int = 0):
-        """`description` is the model's charrnn.json."""
+        """`description` is the content of the model's charrnn.json."""
         self._chance = random.Random(seed)
         self._characters = description['vocabulary']
         self._states = description['state']
         self._max_length = description['limits']['max_length']
-        # Models with an unknown character read all others as that.
-        self._no_prefix = ['', *([_NO_CHARACTER] if description['unknown_id'] is None else [])]
+        # Models with an unknown character accept all characters.
+        self._invalid_texts = ['', *([_OUTSIDE_VOCABULARY] if description['unknown_id'] is None else [])]
 
     def calls(self) -> list[Call]:
-        """Good ones of each signature and bad ones, in both protocols."""
+        """Returns valid calls of each signature and invalid calls, in both protocols."""
         draw = (self._default, self._generate, self._score, self._step, self._bad)
         kinds = dict(zip(KINDS, draw, strict=True))
-        drawn = [(kind, protocol) for kind in KINDS for protocol in (REST, GRPC) for _ in range(_OF_EACH_KIND)]
+        drawn = [(kind, protocol) for kind in KINDS for protocol in (REST, GRPC) for _ in range(_CALLS_PER_KIND)]
         return [_call(kind, protocol, *kinds[kind]()) for kind, protocol in drawn]
 
     def _rows(self) -> int:
@@ -182,11 +182,11 @@ class Requests:
         return [round(self._chance.uniform(-1, 1), 3) for _ in range(self._states['size'])]
 
     def _bad(self) -> tuple[str, dict]:
-        """A request with one row that breaks a rule, at any place."""
+        """Draws a request in which one row is invalid."""
         signature, inputs = self._chance.choice([self._default, self._generate, self._generate, self._score])()
         broken = {
-            'prefix': self._no_prefix,
-            'text': self._no_prefix,
+            'prefix': self._invalid_texts,
+            'text': self._invalid_texts,
             'length': [-1, self._max_length + 1],
             'temperature': [-1.0],
             'top_k': [-1],
@@ -217,7 +217,7 @@ _DTYPES = {
 
 
 def request(signature: str, inputs: dict[str, list]) -> bytes:
-    """A PredictRequest on the wire."""
+    """Returns an encoded PredictRequest."""
     message = predict_pb2.PredictRequest()
     message.model_spec.name = MODEL
     message.model_spec.signature_name = signature

@@ -1,6 +1,6 @@
-"""Seconds an epoch: this project beside PyTorch's nn.Embedding + nn.RNN + nn.Linear doing the same work, in turn.
+"""Seconds per epoch of this project and of the same training in PyTorch with nn.Embedding, nn.RNN and nn.Linear.
 
-Each contestant is a fresh process; they take turns for some rounds, and medians are compared.
+The contestants take turns, each in a new process. The report compares medians over the rounds.
 
   python -m benchmarks.training --corpus=lyrics --rounds=3
 """
@@ -25,7 +25,7 @@ _CONFIG = Config()
 
 
 def charrnn_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
-    """Seconds of each epoch of this project's trainer, with the section's settings."""
+    """Returns the seconds of each epoch of this project's trainer with the section's settings."""
     from pipeline.model import CharRNN
     from pipeline.trainer import Trainer
 
@@ -40,7 +40,7 @@ def charrnn_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
 
 
 def pytorch_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
-    """The same windows, model, loss, clipping and update as a PyTorch user writes them."""
+    """Trains with the same windows, model, loss, clipping and updates, written in plain PyTorch."""
     import torch
 
     data, model, training = _CONFIG.data, _CONFIG.model, _CONFIG.training
@@ -67,7 +67,7 @@ def pytorch_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
             optimizer.step()
-        loss.item()  # waits for the device
+        loss.item()  # waits for the GPU
 
     return [_timed(epoch) for _ in range(num_epochs)]
 
@@ -88,8 +88,8 @@ def main() -> None:
         seconds = CONTESTANTS[_FLAGS.only](vocabulary.encode(text), len(vocabulary), _FLAGS.num_epochs)
         print(json.dumps({'first': seconds[0], 'median': statistics.median(seconds[1:])}))
         return
-    given = [f'--{name}={_FLAGS[name].value}' for name in ('corpus', 'max_characters', 'num_epochs')]
-    found = turns.rounds('benchmarks.training', CONTESTANTS, given, _FLAGS.rounds)
+    arguments = [f'--{name}={_FLAGS[name].value}' for name in ('corpus', 'max_characters', 'num_epochs')]
+    found = turns.rounds('benchmarks.training', CONTESTANTS, arguments, _FLAGS.rounds)
     for name in CONTESTANTS:
         first, then = (turns.median(found, name, figure) for figure in ('first', 'median'))
         print(f'{name}: first epoch {first:.2f} s, then {then:.4f} s an epoch')
@@ -97,9 +97,11 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('corpus', 'lyrics', 'The text, as for pipeline.train.')
-    flags.DEFINE_integer('max_characters', 0, 'So many characters of its start; 0: all.')
-    flags.DEFINE_integer('num_epochs', 30, 'Epochs a contestant trains in each round.', lower_bound=2)
-    flags.DEFINE_integer('rounds', 5, 'How many times each contestant runs.', lower_bound=1)
-    flags.DEFINE_enum('only', None, CONTESTANTS, 'Run one contestant in this process and print its seconds as JSON.')
+    flags.DEFINE_string('corpus', 'lyrics', 'Corpus, as for pipeline.train.')
+    flags.DEFINE_integer('max_characters', 0, 'Characters to use from the start of the corpus. 0: all.')
+    flags.DEFINE_integer('num_epochs', 30, 'Epochs per contestant and round.', lower_bound=2)
+    flags.DEFINE_integer('rounds', 5, 'Runs of each contestant.', lower_bound=1)
+    flags.DEFINE_enum(
+        'only', None, CONTESTANTS, 'Run only this contestant, in this process, and print its seconds as JSON.'
+    )
     program.run(main)

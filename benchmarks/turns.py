@@ -1,4 +1,4 @@
-"""Contestants that take turns, each in a fresh process."""
+"""Contestants that take turns, each in a new process."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ Round = dict[str, dict[str, float]]
 
 
 def rounds(module: str, contestants: Iterable[str], flags: Sequence[str], count: int) -> list[Round]:
-    """`count` rounds: for each contestant what `python -m <module> --only=<contestant> <flags>` prints as JSON."""
+    """Runs `count` rounds of `python -m <module> --only=<contestant> <flags>`; returns the JSON that each prints."""
     return [{name: _measure(module, name, flags) for name in contestants} for _ in range(count)]
 
 
@@ -23,11 +23,11 @@ def _measure(module: str, contestant: str, flags: Sequence[str]) -> dict[str, fl
 
 
 def median(found: Sequence[Round], contestant: str, figure: str) -> float:
-    """Of a contestant's figure over the rounds."""
+    """Returns the median of a contestant's figure over the rounds."""
     return statistics.median(one[contestant][figure] for one in found)
 
 
 def ratio(found: Sequence[Round], first: str, second: str, figure: str) -> str:
-    """The figure of one contestant over that of another in the same round, for people: median, lowest, highest."""
+    """Formats the ratio of two contestants' figures per round: median, lowest and highest."""
     ratios = [one[first][figure] / one[second][figure] for one in found]
     return f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds)'
