@@ -1,4 +1,4 @@
-"""The programs as a user runs them: train, interrupt, go on, export, generate, and mistakes on the way."""
+"""The programs as a user runs them: train, interrupt, resume, evaluate, export, generate, and errors."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export.artifact import versions
 from tests.conftest import TEXT
 
 SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100']
@@ -21,24 +22,29 @@ def _command(program: str, *flags: str) -> list[str]:
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory, program_environment):
-    """A folder of the user's own, with a text in it, to run programs in."""
+def folder(tmp_path_factory):
+    """A directory outside the checkout, with a text."""
     folder = tmp_path_factory.mktemp('user')
     (folder / 'mine.txt').write_text(TEXT, 'utf-8')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def run(folder, program_environment):
+    """`run(program, *flags)` runs a program in that directory."""
 
     def run(program: str, *flags: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             _command(program, *flags), cwd=folder, env=program_environment, capture_output=True, text=True
         )
 
-    run.folder = folder
     return run
 
 
 @pytest.fixture(scope='module')
-def trained(place):
-    """A finished run under runs/, 500 short epochs."""
-    result = place('pipeline.train', '--corpus=mine.txt', '--num_epochs=500', '--sampling=consecutive', *SMALL)
+def trained(run):
+    """Output of a finished run under runs/ of 500 short epochs."""
+    result = run('pipeline.train', '--corpus=mine.txt', '--num_epochs=500', '--sampling=consecutive', *SMALL)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -51,13 +57,13 @@ def _weights(run_dir) -> dict[str, np.ndarray]:
 
 
 def _description(version_dir) -> dict:
-    return json.loads((version_dir / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
+    return json.loads((version_dir / versions.DESCRIPTION).read_text('utf-8'))
 
 
-def test_training_prints_the_sections_lines_and_nothing_of_tensorflow(trained):
+def test_training_prints_the_sections_lines_and_no_tensorflow_notices(trained):
     lines = trained.stdout.splitlines()
-    of_text = f'{len(TEXT)} characters, {len(set(TEXT))} distinct'
-    assert re.fullmatch(rf'mine\.txt: {of_text}; \d+ minibatches .*; [\d,]+ parameters on .*; runs/mine-.*', lines[0])
+    counts = f'{len(TEXT)} characters, {len(set(TEXT))} distinct'
+    assert re.fullmatch(rf'mine\.txt: {counts}; \d+ minibatches .*; [\d,]+ parameters on .*; runs/mine-.*', lines[0])
     epoch_line = re.compile(r'epoch (\d+), perplexity \d+\.\d\d, time \d+\.\d\d sec')
     assert [epoch_line.fullmatch(line)[1] for line in lines[1:-1:3]] == ['100', '200', '300', '400', '500']
     assert [line[:5] for line in lines[2:4]] == [' - 分开', ' - 不分']
@@ -66,27 +72,27 @@ def test_training_prints_the_sections_lines_and_nothing_of_tensorflow(trained):
     assert trained.stderr == ''
 
 
-def test_export_takes_the_newest_run_and_generate_the_newest_version(trained, place):
-    exported = place('export.saved_model')
+def test_export_uses_the_newest_run_and_generate_the_newest_version(trained, run):
+    exported = run('export.saved_model')
     assert exported.returncode == 0, exported.stderr
     assert 'models/charrnn/1' in exported.stdout
     last_samples = [line[3:] for line in trained.stdout.splitlines() if line.startswith(' - ')][-2:]
-    generated = place('export.generate', '--prefix=分开,不分开', '--length=10')
+    generated = run('export.generate', '--prefix=分开,不分开', '--length=10')
     assert generated.stdout.splitlines() == last_samples
     assert generated.stderr == ''
 
 
-def test_an_exported_model_says_where_it_comes_from_and_old_versions_go(trained, place):
-    """Corpus, settings, checkpoint and the perplexity that the run printed last; nothing was held out."""
+def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, run, folder):
+    """Corpus, settings, checkpoint, and the last printed perplexity; there is no held-out part."""
     flags = ['--model_dir=models/described', '--max_length=12', '--max_prefix=7', '--keep_versions=1']
-    (place.folder / 'tensorflow_serving.py').write_text('raise ImportError')  # as if it were not installed
+    (folder / 'tensorflow_serving.py').write_text('raise ImportError')  # hides the installed package
     try:
-        first = place('export.saved_model', *flags)
+        first = run('export.saved_model', *flags)
     finally:
-        (place.folder / 'tensorflow_serving.py').unlink()
-    assert first.stderr.startswith('no warm-up requests in it: install tensorflow-serving-api')
-    found = _description(place.folder / 'models' / 'described' / '1')
-    (run_dir,) = place.folder.glob('runs/mine-consecutive-*')
+        (folder / 'tensorflow_serving.py').unlink()
+    assert first.stderr.startswith('exported without warm-up requests: install tensorflow-serving-api')
+    found = _description(folder / 'models' / 'described' / '1')
+    (run_dir,) = folder.glob('runs/mine-consecutive-*')
     recorded = json.loads((run_dir / 'config.json').read_text('utf-8'))
     assert found['config'] == recorded['config']
     assert found['corpus'] == {'name': 'mine.txt', 'sha256': hashlib.sha256(TEXT.encode()).hexdigest()}
@@ -98,67 +104,67 @@ def test_an_exported_model_says_where_it_comes_from_and_old_versions_go(trained,
     assert f'{found["perplexity"]["train"]:.2f}' == printed
     assert found['perplexity']['valid'] is None
 
-    second = place('export.saved_model', *flags)
+    second = run('export.saved_model', *flags)
     assert second.stderr == ''
     assert second.stdout.splitlines()[1] == 'removed models/described/1'
-    assert [path.name for path in (place.folder / 'models' / 'described').iterdir()] == ['2']
+    assert [path.name for path in (folder / 'models' / 'described').iterdir()] == ['2']
 
 
-def test_an_interrupted_run_goes_on_with_the_same_command_to_the_same_bits(trained, place, program_environment):
-    """Ctrl-C after the first lines; the rest is as if it had not been. `--run_dir` alone is enough to go on."""
-    (unbroken,) = place.folder.glob('runs/mine-consecutive-*')
+def test_interrupted_and_resumed_run_is_bit_equal_to_an_unbroken_run(trained, run, folder, program_environment):
+    """Ctrl-C after epoch 100; `--run_dir` alone resumes the run."""
+    (unbroken,) = folder.glob('runs/mine-consecutive-*')
     flags = ['--corpus=mine.txt', '--run_dir=broken', '--num_epochs=500', '--sampling=consecutive', *SMALL]
     process = subprocess.Popen(
-        _command('pipeline.train', *flags), cwd=place.folder, env=program_environment, stdout=subprocess.PIPE, text=True
+        _command('pipeline.train', *flags), cwd=folder, env=program_environment, stdout=subprocess.PIPE, text=True
     )
     for line in process.stdout:
         if line.startswith('epoch 100'):
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130
-    resumed = place('pipeline.train', '--run_dir=broken')
+    resumed = run('pipeline.train', '--run_dir=broken')
     assert int(re.search(r'goes on after epoch (\d+) of 500', resumed.stdout)[1]) < 500
     assert resumed.returncode == 0, resumed.stderr
     for name, value in _weights(unbroken).items():
-        np.testing.assert_array_equal(_weights(place.folder / 'broken')[name], value, err_msg=name)
+        np.testing.assert_array_equal(_weights(folder / 'broken')[name], value, err_msg=name)
 
 
-def test_a_finished_run_trains_on_with_more_epochs_and_says_when_there_is_nothing_left(trained, place):
-    (run_dir,) = place.folder.glob('runs/mine-consecutive-*')
-    again = place('pipeline.train', f'--run_dir={run_dir}')
+def test_finished_run_resumes_only_with_more_epochs(trained, run, folder):
+    (run_dir,) = folder.glob('runs/mine-consecutive-*')
+    again = run('pipeline.train', f'--run_dir={run_dir}')
     assert again.returncode == 0
     assert 'nothing left to train' in again.stdout
-    longer = place('pipeline.train', f'--run_dir={run_dir}', '--num_epochs=502')
+    longer = run('pipeline.train', f'--run_dir={run_dir}', '--num_epochs=502')
     assert 'goes on after epoch 500 of 502' in longer.stdout
     assert 'epoch 502, perplexity' in longer.stdout
     assert json.loads((run_dir / 'config.json').read_text('utf-8'))['config']['num_epochs'] == 502
 
 
-def test_another_run_in_its_place_is_refused_and_nothing_changes(trained, place):
-    (run_dir,) = place.folder.glob('runs/mine-consecutive-*')
+def test_different_settings_in_a_run_dir_are_an_error_and_change_nothing(trained, run, folder):
+    (run_dir,) = folder.glob('runs/mine-consecutive-*')
     before = (run_dir / 'config.json').read_bytes()
-    refused = place('pipeline.train', f'--run_dir={run_dir}', '--hidden_size=17')
+    refused = run('pipeline.train', f'--run_dir={run_dir}', '--hidden_size=17')
     assert refused.returncode == 1
     assert refused.stderr.startswith('error: run_dir')
     assert '--hidden_size is 17, was 16' in refused.stderr
     assert (run_dir / 'config.json').read_bytes() == before
 
 
-def test_a_run_with_a_held_out_part_is_watched_evaluated_and_exported_at_its_best(place):
-    """The tail has a character of its own: the vocabulary has not, and it is read as unknown everywhere."""
-    (place.folder / 'tail.txt').write_text(TEXT[:400] + TEXT[:95] + '囧囧囧囧囧', 'utf-8')
+def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoint(run, folder):
+    """The held-out part has a character outside the vocabulary, which every program reads as U+FFFD."""
+    (folder / 'tail.txt').write_text(TEXT[:400] + TEXT[:95] + '囧囧囧囧囧', 'utf-8')
     flags = ['--corpus=tail.txt', '--run_dir=held', '--valid_fraction=0.2', '--min_count=2', '--num_epochs=100', *SMALL]
-    trained = place('pipeline.train', *flags, '--prefixes=分囧')
+    trained = run('pipeline.train', *flags, '--prefixes=分囧')
     assert trained.returncode == 0, trained.stderr
     lines = trained.stdout.splitlines()
-    assert '; 12 minibatches an epoch;' in lines[0]  # of the 400 characters before the tail; 500 make 15
+    assert '; 12 minibatches an epoch;' in lines[0]  # of 400 training characters; all 500 would give 15
     assert lines[1] == 'held out: the last 100 characters, 5.00% of them unknown, read as U+FFFD'
     assert re.fullmatch(r'epoch 100, perplexity \d+\.\d\d, time \d+\.\d\d sec, valid \d+\.\d\d', lines[2])
     assert lines[3].startswith(' - 分囧')
-    assert '囧' not in json.loads((place.folder / 'held' / 'vocabulary.json').read_text('utf-8'))['characters']
+    assert '囧' not in json.loads((folder / 'held' / 'vocabulary.json').read_text('utf-8'))['characters']
 
-    best = json.loads((place.folder / 'held' / 'best' / 'best.json').read_text())
+    best = json.loads((folder / 'held' / 'best' / 'best.json').read_text())
     (figures, latest) = (
-        json.loads(place('pipeline.evaluate', '--run_dir=held', '--json', *extra).stdout)
+        json.loads(run('pipeline.evaluate', '--run_dir=held', '--json', *extra).stdout)
         for extra in ([], ['--checkpoint=latest'])
     )
     assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (100, 99, 0.05)
@@ -166,28 +172,28 @@ def test_a_run_with_a_held_out_part_is_watched_evaluated_and_exported_at_its_bes
     assert f'{latest["perplexity"]:.2f}' == lines[2].split()[-1]
     assert figures['perplexity'] < figures['uniform']['perplexity']
 
-    other = place('pipeline.evaluate', '--run_dir=held', '--corpus=mine.txt', '--max_characters=50')
+    other = run('pipeline.evaluate', '--run_dir=held', '--corpus=mine.txt', '--max_characters=50')
     assert '50 characters, 49 predicted, 0.00% unknown' in other.stdout
-    exported = place('export.saved_model', '--run_dir=held', '--model_dir=models/held')
+    exported = run('export.saved_model', '--run_dir=held', '--model_dir=models/held')
     assert exported.stdout.startswith(f'held/best/{best["checkpoint"]} -> models/held/1')
-    described = _description(place.folder / 'models' / 'held' / '1')
+    described = _description(folder / 'models' / 'held' / '1')
     assert described['checkpoint'] == {'name': f'best/{best["checkpoint"]}', 'step': best['step']}
     assert described['perplexity']['valid'] == figures['perplexity']
     assert 1 < described['perplexity']['train'] < figures['uniform']['perplexity']
-    generated = place('export.generate', '--model_dir=models/held', '--prefix=囧分', '--length=9', '--temperature=2')
+    generated = run('export.generate', '--model_dir=models/held', '--prefix=囧分', '--length=9', '--temperature=2')
     assert len(generated.stdout.rstrip('\n')) == 11
     assert generated.stdout.startswith('囧分')
 
 
-def test_a_run_without_a_held_out_part_says_how_to_evaluate_it(trained, place):
-    refused = place('pipeline.evaluate')
+def test_evaluating_a_run_without_a_held_out_part_names_the_way_out(trained, run):
+    refused = run('pipeline.evaluate')
     assert refused.returncode == 1
     assert 'held out no text: valid_fraction=0. Name one that it has not seen with --corpus' in refused.stderr
 
 
-def test_divergence_is_explained(place):
+def test_divergence_is_an_error_that_names_the_way_out(run):
     flags = ['--corpus=mine.txt', '--clip_norm=0', '--learning_rate=3e38', '--run_dir=diverged', *SMALL]
-    result = place('pipeline.train', *flags)
+    result = run('pipeline.train', *flags)
     assert result.returncode == 1
     assert re.match(r'error: training diverged at step \d+ .*--clip_norm', result.stderr)
 
@@ -207,8 +213,8 @@ def test_divergence_is_explained(place):
         ('export.saved_model', ['--run_dir=nowhere'], 'is not a run'),
     ],
 )
-def test_a_mistake_costs_one_line_and_exit_code_1(place, program, flags, message):
-    result = place(program, *flags)
+def test_error_is_one_line_on_stderr_and_exit_code_1(run, program, flags, message):
+    result = run(program, *flags)
     assert result.returncode == 1
     assert message in result.stderr
     assert result.stderr.count('\n') == 1
@@ -223,14 +229,14 @@ def test_a_mistake_costs_one_line_and_exit_code_1(place, program, flags, message
         ('export.generate', '-h'),
     ],
 )
-def test_help_teaches_and_is_no_failure(place, program, flag):
-    result = place(program, flag)
+def test_help_has_examples_and_exit_code_0(run, program, flag):
+    result = run(program, flag)
     assert result.returncode == 0
     assert f'python -m {program}' in result.stdout
 
 
-def test_a_terminal_that_has_not_the_characters_is_no_failure(place, program_environment):
+def test_help_escapes_characters_outside_the_terminals_encoding(run, folder, program_environment):
     environment = program_environment | {'PYTHONIOENCODING': 'ascii'}
     command = _command('export.generate', '--help')
-    shown = subprocess.run(command, cwd=place.folder, env=environment, capture_output=True, check=True).stdout
+    shown = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True).stdout
     assert rb'--prefix=\u5206\u5f00' in shown

@@ -1,4 +1,4 @@
-"""The experiments: the plan can be run, logs are read right, and the document is what its logs say."""
+"""The experiments: valid commands in the plan, parsed logs, and a document that equals its logs."""
 
 import copy
 import math
@@ -8,6 +8,7 @@ from absl import flags
 
 from data.errors import InputError
 from experiments import logs, plan, report
+from experiments.run import is_done, keep_log
 from pipeline import train  # noqa: F401 - defines the flags
 from pipeline.config import Config
 from tests.conftest import ROOT
@@ -35,11 +36,11 @@ def _config(run: plan.Run) -> Config:
 
 
 @pytest.mark.parametrize('run', RUNS, ids=lambda run: run.name)
-def test_a_run_can_be_run_and_prints_only_what_is_ours(run, monkeypatch):
+def test_run_has_valid_flags_and_prints_only_bundled_text(run, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = _config(run)
     assert config.data.corpus == 'lyrics' or config.training.sample_length == 0
-    # Figures of the epochs that the tables show.
+    # The tables need these epochs.
     assert config.training.sample_every in (1, 10)
 
 
@@ -50,21 +51,21 @@ def test_names_and_commands_are_unique():
     assert len(set(commands)) == len(commands)
 
 
-def test_the_best_preset_is_beside_the_section_on_the_same_text(tmp_path, monkeypatch):
+def test_best_preset_and_the_section_are_compared_on_the_same_text(tmp_path, monkeypatch):
     presets = tmp_path / plan.PRESETS
     presets.mkdir(parents=True)
-    of_the_text = ['--corpus=jaychou', '--valid_fraction=0.2', '--min_count=2']
-    (presets / 'best.flags').write_text('\n'.join(['# Best', *of_the_text, '--cell=lstm', '--num_epochs=9']), 'utf-8')
-    *best, alike, rnn = plan.groups(tmp_path)['heldout']
+    data_flags = ['--corpus=jaychou', '--valid_fraction=0.2', '--min_count=2']
+    (presets / 'best.flags').write_text('\n'.join(['# Best', *data_flags, '--cell=lstm', '--num_epochs=9']), 'utf-8')
+    *best, similar_rnn, rnn = plan.groups(tmp_path)['heldout']
     monkeypatch.chdir(tmp_path)
-    assert [_config(run).model.cell for run in (*best, alike)] == ['lstm'] * 3 + ['rnn']
-    assert [_config(run).training.num_epochs for run in (*best, alike)] == [9, 9, 9, 10]
+    assert [_config(run).model.cell for run in (*best, similar_rnn)] == ['lstm'] * 3 + ['rnn']
+    assert [_config(run).training.num_epochs for run in (*best, similar_rnn)] == [9, 9, 9, 10]
     expected = {'corpus': 'jaychou', 'valid_fraction': 0.2, 'min_count': 2}
     silent = {'sample_every': 1, 'sample_length': 0, 'prefixes': ()}
     assert _config(rnn) == Config().replace(expected | silent)
 
 
-def test_numbers_of_a_log():
+def test_log_is_parsed():
     log = logs.parse(LOG)
     assert log.command == 'python -m pipeline.train --corpus=lyrics'
     assert log.vocabulary_size == 1260
@@ -78,23 +79,23 @@ def test_numbers_of_a_log():
     assert math.isnan(log.perplexity(50))
 
 
-def test_a_log_counts_for_its_own_command_alone(tmp_path):
+def test_log_of_another_command_does_not_count(tmp_path):
     run = plan.Run('a', ('--corpus=lyrics',))
-    assert not run.is_done(run, tmp_path)
+    assert not is_done(run, tmp_path)
     (tmp_path / 'a.log').write_text(LOG, 'utf-8')
-    assert run.is_done(run, tmp_path)
-    assert not run.is_done(plan.Run('a', ('--corpus=lyrics', '--seed=1')), tmp_path)
+    assert is_done(run, tmp_path)
+    assert not is_done(plan.Run('a', ('--corpus=lyrics', '--seed=1')), tmp_path)
 
 
-def test_a_run_that_fails_leaves_no_log(tmp_path):
-    """Nor does it take the place of a good one."""
+def test_failed_run_writes_no_log(tmp_path):
+    """A log of an earlier run stays."""
     run = plan.Run('a', ('--corpus=nowhere.txt',))
     with pytest.raises(InputError, match=r"a ended with exit code 1: error: corpus 'nowhere.txt' is no file"):
-        run.keep_log(run, tmp_path)
+        keep_log(run, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_seeds_are_shown_by_mean_lowest_and_highest():
+def test_table_of_seeds_has_mean_lowest_and_highest():
     runs = {
         f'random-seed{s}': logs.parse(LOG.replace('epoch 10', 'epoch 50').replace('7.25', f'{p}'))
         for s, p in enumerate((2.0, 3.0, 7.0))
@@ -105,12 +106,12 @@ def test_seeds_are_shown_by_mean_lowest_and_highest():
     ]
 
 
-def test_samples_are_of_the_first_epoch_below_each_level():
+def test_table_of_samples_has_the_first_epoch_below_each_level():
     table = report.samples({'samples': logs.parse(LOG)}).splitlines()[2:]
     assert [row.split(' | ')[:3] for row in table] == [['| 10', '10', '7.25']]
 
 
-def test_held_out_runs_are_compared_within_five_minutes():
+def test_held_out_runs_are_compared_within_five_minutes_of_training():
     line = 'epoch {}, perplexity 2.00, time {} sec, valid {}\n'
     best = logs.parse('$ a\n' + line.format(1, 5, 40) + line.format(2, 3, 30) + line.format(3, 3, 35))
     rnn = logs.parse('$ b\n' + line.format(1, 100, 60) + line.format(2, 199, 50) + line.format(3, 2, 20))
@@ -119,7 +120,7 @@ def test_held_out_runs_are_compared_within_five_minutes():
     assert [row.split(' | ')[3:] for row in rows] == [['2', '8', '11 |'], ['2', '299', '299 |']]
 
 
-def test_tables_are_replaced_between_their_markers_alone():
+def test_only_the_text_between_table_markers_is_replaced():
     blocks = {name: f'<!-- table: {name} -->\nold\n<!-- end -->' for name in report.TABLES}
     document = 'prose 1.31\n\n' + '\n\nmore\n\n'.join(blocks.values()) + '\n\nend\n'
     found = {'samples': logs.parse(LOG)}
@@ -133,13 +134,13 @@ def test_tables_are_replaced_between_their_markers_alone():
 
 
 @pytest.mark.parametrize('change', [('table: seeds', 'table: sedes'), ('<!-- end -->', '')])
-def test_a_document_without_a_place_for_each_table_is_refused(change):
+def test_missing_or_unknown_table_marker_is_an_error(change):
     document = '\n'.join(f'<!-- table: {name} -->\n<!-- end -->' for name in report.TABLES)
     with pytest.raises(InputError, match='needs one for each of'):
         report.render(document.replace(*change), {})
 
 
-def test_every_log_belongs_to_the_plan_and_the_document_is_what_the_logs_say():
+def test_every_log_belongs_to_the_plan_and_the_document_equals_the_logs():
     commands = {run.name: run.command for run in RUNS}
     found = logs.read_all()
     assert {name: log.command for name, log in found.items()} == {name: commands.get(name) for name in found}

@@ -1,1 +1,1 @@
-"""Tests of export/artifact/, and what they share: TensorFlow's C API and sample requests."""
+"""Tests of export/artifact/, with TensorFlow's C API and sample requests."""

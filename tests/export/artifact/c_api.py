@@ -1,15 +1,15 @@
-"""Runs signatures of SavedModels through TensorFlow's C API: the C++ route that TensorFlow Serving takes, no Python.
+"""Runs signatures of SavedModels through TensorFlow's C API, without Python, as TensorFlow Serving does.
 
-`run` starts this module as a program of its own, which imports no TensorFlow but loads the libraries of the installed
-one. That program reads a JSON request on stdin and writes a JSON answer to stdout:
+`run` starts this module as a program. The program does not import TensorFlow; it loads the libraries of the installed
+TensorFlow, reads a JSON request from stdin and writes a JSON answer to stdout:
 
   request   {"xla": bool, "calls": [{"model": directory, "inputs": {tensor: array}, "outputs": [tensor, ...]}, ...]}
-  answer    one for each call, {"outputs": [array, ...]} or {"code": TF_Code, "error": message}
+  answer    one per call, {"outputs": [array, ...]} or {"code": TF_Code, "error": message}
 
 A tensor is `operation:index`, as in a SignatureDef. An array is {"dtype": number in types.proto, "shape": [...],
-"data": base64 of its bytes, or for strings a list with that of each}.
+"data": base64 of its bytes; for strings, a list with base64 of each}.
 
-Where XLA is off, a function with `jit_compile` fails as it does in a stock TensorFlow Serving on the CPU.
+Without XLA, a function with `jit_compile` fails as in a stock TensorFlow Serving on the CPU.
 """
 
 import base64
@@ -25,9 +25,9 @@ import sys
 INVALID_ARGUMENT = 3
 _STRING = 7
 _STRING_BYTES = 24  # sizeof(TF_TString)
-_DISABLE_XLA = '_ZN10tensorflow21DisableXlaCompilationEv'  # the symbol of this name belongs to a version
+_DISABLE_XLA = '_ZN10tensorflow21DisableXlaCompilationEv'  # a C++ symbol, which may change with the version
 
-# What a function returns if it is not an int, and the functions by that.
+# Result types other than int -> the functions that return them.
 _RESULTS = {
     ctypes.c_void_p: [
         'TF_NewStatus', 'TF_NewSessionOptions', 'TF_NewGraph', 'TF_LoadSessionFromSavedModel',
@@ -41,7 +41,7 @@ _RESULTS = {
 
 
 class CallError(Exception):
-    """What TensorFlow says of a call that failed."""
+    """The error of a failed call."""
 
     def __init__(self, code: int, message: str):
         super().__init__(message)
@@ -49,18 +49,18 @@ class CallError(Exception):
 
 
 class _Output(ctypes.Structure):
-    """TF_Output: a tensor of the graph."""
+    """TF_Output, a tensor of the graph."""
 
     _fields_ = (('operation', ctypes.c_void_p), ('index', ctypes.c_int))
 
 
 def run(calls: list[tuple], *, xla: bool = True, python: str = sys.executable) -> list:
-    """Runs calls, `(directory, signature name, {input: array})`, in a process of their own.
+    """Runs calls, `(directory, signature name, {input: array})`, in a new process.
 
-    `python` is the interpreter beside whose TensorFlow they run.
+    `python` is the interpreter whose TensorFlow runs them.
 
     Returns:
-      for each call `{output: array}`, or the `CallError` that it met.
+      per call `{output: array}`, or a `CallError`.
     """
     signatures = {directory: _signatures(directory) for directory in {call[0] for call in calls}}
     defs = [signatures[directory][name] for directory, name, _ in calls]
@@ -81,7 +81,9 @@ def run(calls: list[tuple], *, xla: bool = True, python: str = sys.executable) -
 def _signatures(directory) -> dict:
     from tensorflow.core.protobuf import saved_model_pb2
 
-    saved_model = saved_model_pb2.SavedModel.FromString((pathlib.Path(directory) / 'saved_model.pb').read_bytes())
+    from export.artifact import versions
+
+    saved_model = saved_model_pb2.SavedModel.FromString((pathlib.Path(directory) / versions.SAVED_MODEL).read_bytes())
     return saved_model.meta_graphs[0].signature_def
 
 
@@ -92,7 +94,7 @@ def _answer(answer: dict, signature) -> 'dict | CallError':
 
 
 def pack(value) -> dict:
-    """A NumPy array for JSON."""
+    """Converts a NumPy array for JSON."""
     import tensorflow as tf
 
     kind = tf.as_dtype(value.dtype)
@@ -101,7 +103,7 @@ def pack(value) -> dict:
 
 
 def unpack(array: dict):
-    """The NumPy array; of strings, one of objects, as TensorFlow's own `numpy()` gives."""
+    """Converts back to a NumPy array; strings become an array of objects, as from `Tensor.numpy()`."""
     import numpy as np
     import tensorflow as tf
 
@@ -115,7 +117,7 @@ def _to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode('ascii')
 
 
-# --- From here on it is the program: ctypes on the C API, and no TensorFlow in Python.
+# --- The program: calls the C API with ctypes, without importing TensorFlow.
 
 
 @functools.cache
@@ -130,7 +132,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _checked(function, *arguments):
-    """Calls a function whose last argument is a TF_Status; raises `CallError` if that is not OK afterwards."""
+    """Calls a function whose last argument is a TF_Status; raises `CallError` if the status is not OK."""
     library = _library()
     status = ctypes.c_void_p(library.TF_NewStatus())
     try:
@@ -143,7 +145,7 @@ def _checked(function, *arguments):
 
 
 class _Session:
-    """A loaded SavedModel. It lives as long as the process."""
+    """A loaded SavedModel, never freed."""
 
     def __init__(self, directory: str):
         library = _library()
@@ -165,8 +167,8 @@ class _Session:
         try:
             _checked(
                 library.TF_SessionRun, self._session, None,
-                self._places(given), (ctypes.c_void_p * len(given))(*given.values()), len(given),
-                self._places(outputs), found, len(outputs),
+                self._outputs(given), (ctypes.c_void_p * len(given))(*given.values()), len(given),
+                self._outputs(outputs), found, len(outputs),
                 None, 0, None,
             )  # fmt: skip
             return [_from_tensor(ctypes.c_void_p(tensor)) for tensor in found]
@@ -176,19 +178,19 @@ class _Session:
             for name, tensor in given.items():
                 _delete(ctypes.c_void_p(tensor), inputs[name])
 
-    def _places(self, names) -> ctypes.Array:
-        places = (_Output * len(names))()
-        for place, name in zip(places, names, strict=True):
+    def _outputs(self, names) -> ctypes.Array:
+        outputs = (_Output * len(names))()
+        for output, name in zip(outputs, names, strict=True):
             operation, _, index = name.rpartition(':')
-            place.operation = _library().TF_GraphOperationByName(self._graph, operation.encode())
-            place.index = int(index)
-            if not place.operation:
+            output.operation = _library().TF_GraphOperationByName(self._graph, operation.encode())
+            output.index = int(index)
+            if not output.operation:
                 raise ValueError(f'the graph has no operation {operation!r}')
-        return places
+        return outputs
 
 
 def _to_tensor(array: dict) -> int:
-    """A new TF_Tensor; `_delete` frees it."""
+    """Returns a new TF_Tensor, which `_delete` frees."""
     library, shape = _library(), array['shape']
     count, is_string = math.prod(shape), array['dtype'] == _STRING
     data = [base64.b64decode(one) for one in array['data']] if is_string else base64.b64decode(array['data'])
@@ -199,9 +201,9 @@ def _to_tensor(array: dict) -> int:
     if not is_string:
         ctypes.memmove(start, data, size)
         return tensor
-    for place, one in zip(_strings(start, count), data, strict=True):
-        library.TF_StringInit(place)
-        library.TF_StringCopy(place, one, ctypes.c_size_t(len(one)))
+    for string, one in zip(_strings(start, count), data, strict=True):
+        library.TF_StringInit(string)
+        library.TF_StringCopy(string, one, ctypes.c_size_t(len(one)))
     return tensor
 
 
@@ -214,18 +216,18 @@ def _from_tensor(tensor: ctypes.c_void_p) -> dict:
         data = _to_base64(ctypes.string_at(start, library.TF_TensorByteSize(tensor)))
     else:
         data = [
-            _to_base64(ctypes.string_at(library.TF_StringGetDataPointer(place), library.TF_StringGetSize(place)))
-            for place in _strings(start, math.prod(shape))
+            _to_base64(ctypes.string_at(library.TF_StringGetDataPointer(string), library.TF_StringGetSize(string)))
+            for string in _strings(start, math.prod(shape))
         ]
     return {'dtype': dtype, 'shape': shape, 'data': data}
 
 
 def _delete(tensor: ctypes.c_void_p, array: dict) -> None:
-    """Frees a tensor that `_to_tensor` made of `array`: the strings are its maker's to free, the rest TensorFlow's."""
+    """Frees a tensor that `_to_tensor` made from `array`; TF_DeleteTensor does not free the strings."""
     library = _library()
     if array['dtype'] == _STRING:
-        for place in _strings(library.TF_TensorData(tensor), math.prod(array['shape'])):
-            library.TF_StringDealloc(place)
+        for string in _strings(library.TF_TensorData(tensor), math.prod(array['shape'])):
+            library.TF_StringDealloc(string)
     library.TF_DeleteTensor(tensor)
 
 

@@ -1,4 +1,4 @@
-"""The artifact without Python: TensorFlow's C API answers as Python does, to the bit, with XLA and without."""
+"""The artifact in TensorFlow's C API: bit-equal to the answers in Python, with XLA and without."""
 
 import re
 
@@ -15,7 +15,7 @@ SIZE = 16
 
 
 class _Compiled(tf.Module):
-    """What the artifact must not be."""
+    """A module with a compiled function, which the artifact must not have."""
 
     @tf.function(jit_compile=True, input_signature=[tf.TensorSpec([2])])
     def double(self, x):
@@ -24,7 +24,7 @@ class _Compiled(tf.Module):
 
 @pytest.fixture(scope='module')
 def calls(version_dirs, tmp_path_factory) -> dict[str, list]:
-    """What is run there, by what it shows."""
+    """Calls by the property that they show."""
     compiled = _Compiled()
     compiled_dir = tmp_path_factory.mktemp('compiled')
     tf.saved_model.save(compiled, str(compiled_dir), {'double': compiled.double})
@@ -52,12 +52,12 @@ def calls(version_dirs, tmp_path_factory) -> dict[str, list]:
 
 @pytest.fixture(scope='module', params=[True, False], ids=['xla', 'no xla'])
 def answers(request, calls) -> dict[str, list]:
-    """By what they show; all in one process."""
+    """Answers by the same property, all from one process."""
     found = iter(c_api.run([call for some in calls.values() for call in some], xla=request.param))
     return {name: [next(found) for _ in some] for name, some in calls.items()} | {'xla': request.param}
 
 
-def test_answers_are_byte_equal_to_those_of_python(calls, answers, loaded_models):
+def test_answers_are_bit_equal_to_those_in_python(calls, answers, loaded_models):
     for (directory, signature, inputs), found in zip(calls['good'], answers['good'], strict=True):
         model = loaded_models[directory.parent.name]
         expected = model.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
@@ -66,20 +66,20 @@ def test_answers_are_byte_equal_to_those_of_python(calls, answers, loaded_models
             np.testing.assert_array_equal(found[name], value.numpy(), err_msg=f'{directory}, {signature}, {name}')
 
 
-def test_a_bad_row_is_an_invalid_argument_that_names_it(answers):
+def test_bad_row_is_an_invalid_argument_error_that_names_it(answers):
     for (_, _, message), found in zip(sample_requests.bad(), answers['bad'], strict=True):
         assert isinstance(found, c_api.CallError), message
         assert found.code == c_api.INVALID_ARGUMENT
         assert re.search(message, str(found))
 
 
-def test_the_warm_up_requests_run(answers):
+def test_warm_up_requests_run(answers):
     assert len(answers['warm-up']) == 6
     assert not [answer for answer in answers['warm-up'] if isinstance(answer, Exception)]
 
 
-def test_without_xla_a_compiled_function_would_fail(answers):
-    """So that the mode is known to be what it says."""
+def test_compiled_function_fails_without_xla(answers):
+    """Shows that the mode without XLA has no XLA."""
     (found,) = answers['compiled']
     if answers['xla']:
         np.testing.assert_array_equal(found['y'], [2, 2])

@@ -1,11 +1,11 @@
-"""Whether another TensorFlow answers with the artifact of this one: TensorFlow Serving is behind by a version.
+"""Compares the answers of another TensorFlow to requests to exported models: TensorFlow Serving is one version behind.
 
   python -m tests.export.artifact.compatibility --other=.venv-2.20/bin/python
 
-`make compatibility` runs it with TensorFlow 2.20. A model of each kind of state is exported here; every signature, the
-warm-up requests and rows that are refused are answered here, by the other TensorFlow in Python, and through the other's
-C API, with XLA and without. Texts, counts and error codes must be equal, and numbers to a relative 1e-5, as versions
-may sum in another order. Exit code 1 if anything differs.
+`make compatibility` runs it with TensorFlow 2.20. This program exports an RNN and an LSTM. Then this TensorFlow, the
+other one in Python, and the other's C API with and without XLA answer requests to every signature, the warm-up requests
+and invalid requests. Texts, counts and error codes must be equal, and floats to 1e-5, as versions may sum in another
+order. The exit code is 1 if anything differs.
 """
 
 import json
@@ -28,10 +28,10 @@ _TOLERANCE = 1e-5
 
 
 def compare(other: str) -> int:
-    """Prints what the interpreter `other` agrees with; returns how many answers differ."""
+    """Prints how many answers of the interpreter `other` agree; returns the number that differ."""
     with tempfile.TemporaryDirectory() as folder:
         calls = _calls(pathlib.Path(folder))
-        here = _answers_in_python(calls)
+        expected = _answers_in_python(calls)
         version, in_python = _answers_of_the_other(calls, other)
         print(f'{len(calls)} requests to models of TensorFlow {tf.__version__}, answered by TensorFlow {version}:')
         found = {
@@ -39,11 +39,11 @@ def compare(other: str) -> int:
             'C API': c_api.run(calls, python=other),
             'C API, no XLA': c_api.run(calls, xla=False, python=other),
         }
-    return sum(_report(route, calls, here, answers) for route, answers in found.items())
+    return sum(_report(route, calls, expected, answers) for route, answers in found.items())
 
 
-def _report(route: str, calls: list, here: list, answers: list) -> int:
-    pairs = list(zip(here, answers, strict=True))
+def _report(route: str, calls: list, expected: list, answers: list) -> int:
+    pairs = list(zip(expected, answers, strict=True))
     wrong = [call[1] for call, pair in zip(calls, pairs, strict=True) if not _agree(*pair, _TOLERANCE)]
     print(f'  {route}: {len(pairs) - len(wrong)} agree, {sum(_agree(*pair, 0) for pair in pairs)} of them to the bit')
     if wrong:
@@ -63,11 +63,11 @@ def _agree(a, b, tolerance: float) -> bool:
 
 
 def _calls(folder: pathlib.Path) -> list[tuple]:
-    """As for `c_api.run`."""
+    """Returns calls for `c_api.run`."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     from data.vocabulary import Vocabulary
-    from export import saved_model
+    from export.artifact.exporter import export
     from pipeline.config import ModelConfig
     from pipeline.model import CharRNN
     from tests.conftest import TEXT
@@ -76,7 +76,7 @@ def _calls(folder: pathlib.Path) -> list[tuple]:
     vocabulary, calls = Vocabulary.from_text(TEXT), []
     for cell, state in _STATE.items():
         model = CharRNN(ModelConfig(cell=cell, hidden_size=_SIZE, init_scale=0.3), len(vocabulary))
-        version_dir = saved_model.export(model, vocabulary, folder / cell, 30)
+        version_dir = export(model, vocabulary, folder / cell, 30)
         for rows in (1, 32):
             calls += [(version_dir, *call) for call in sample_requests.mixed(rows, state, _SIZE).items()]
         for signature, changed, _ in sample_requests.bad():
@@ -89,7 +89,7 @@ def _calls(folder: pathlib.Path) -> list[tuple]:
 
 
 def _answers_in_python(calls: list[tuple]) -> list:
-    """As `c_api.run`, by the TensorFlow of this interpreter."""
+    """Answers like `c_api.run`, with the TensorFlow of this interpreter."""
     models, answers = {}, []
     for directory, signature, inputs in calls:
         if directory not in models:
@@ -103,7 +103,7 @@ def _answers_in_python(calls: list[tuple]) -> list:
 
 
 def _answers_of_the_other(calls: list[tuple], other: str) -> tuple[str, list]:
-    """The other's version, and its answers."""
+    """Returns the version of the other TensorFlow and its answers."""
     request = [(str(d), name, {k: c_api.pack(v) for k, v in inputs.items()}) for d, name, inputs in calls]
     process = subprocess.run(
         [other, '-m', __spec__.name, '--answer'],
@@ -119,7 +119,7 @@ def _answers_of_the_other(calls: list[tuple], other: str) -> tuple[str, list]:
 
 
 def _answer() -> None:
-    """What the other interpreter runs: requests of `_answers_of_the_other` on stdin, version and answers on stdout."""
+    """Runs in the other interpreter: reads the requests of `_answers_of_the_other`, writes version and answers."""
     calls = [(d, name, {k: c_api.unpack(v) for k, v in inputs.items()}) for d, name, inputs in json.load(sys.stdin)]
     answers = [
         {'code': a.code, 'error': str(a)}

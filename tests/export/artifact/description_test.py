@@ -1,4 +1,4 @@
-"""charrnn.json of a model without a run; that of a run is in `end_to_end_test.py`."""
+"""charrnn.json of a model without a run; `end_to_end_test.py` has that of a run."""
 
 import hashlib
 import json
@@ -6,13 +6,13 @@ import re
 
 import tensorflow as tf
 
-from export.artifact import description
+from export.artifact import description, versions
 from tests.conftest import DEFAULT_LENGTH, ROOT
 
 
-def test_says_what_the_model_is_and_null_for_what_no_run_has_recorded(version_dirs, vocabulary):
-    found = json.loads((version_dirs['lstm'] / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
-    versions = found.pop('versions')
+def test_description_of_a_model_without_a_run_has_null_for_the_runs_keys(version_dirs, vocabulary):
+    found = json.loads((version_dirs['lstm'] / versions.DESCRIPTION).read_text('utf-8'))
+    described_versions = found.pop('versions')
     assert found == {
         'format': 1,
         'vocabulary': vocabulary.characters,
@@ -26,7 +26,7 @@ def test_says_what_the_model_is_and_null_for_what_no_run_has_recorded(version_di
         'checkpoint': None,
         'perplexity': None,
     }
-    assert versions['tensorflow'] == tf.__version__
-    assert f'version = "{versions["charrnn"]}"' in (ROOT / 'pyproject.toml').read_text('utf-8')
+    assert described_versions['tensorflow'] == tf.__version__
+    assert f'version = "{described_versions["charrnn"]}"' in (ROOT / 'pyproject.toml').read_text('utf-8')
     keys = re.findall(r'^  (\w+)  +', description.__doc__, re.MULTILINE)
     assert sorted(keys) == sorted([*found, 'versions'])

@@ -1,4 +1,4 @@
-"""Requests that the tests of the artifact share: to each signature, with rows of mixed lengths and knobs."""
+"""Requests to each signature, with rows of mixed lengths and sampling parameters."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def strings(*texts: str) -> np.ndarray:
 
 
 def mixed(rows: int, state_names: list[str], size: int) -> dict[str, Inputs]:
-    """By signature a request of `rows` rows; those of a smaller one are the first of a larger one."""
+    """Returns a request of `rows` rows per signature; a smaller request is the start of a larger one."""
     row = np.arange(rows)
     prefixes = [PREFIXES[n % len(PREFIXES)] for n in row]
     texts = [f'{prefix}开{PREFIXES[-1][: n % 9]}' for n, prefix in zip(row, prefixes, strict=True)]
@@ -46,7 +46,7 @@ def mixed(rows: int, state_names: list[str], size: int) -> dict[str, Inputs]:
 
 
 def bad() -> list[tuple[str, dict[str, list], str]]:
-    """Signature, the inputs of two rows that break a rule, and what is said of them, as a regular expression."""
+    """Returns signatures, invalid inputs (one bad row of two) and the expected error as a regular expression."""
     limit = 'the limit that this model was exported with'
     return [
         ('serving_default', {'prefix': ['分', '']}, rf'prefix\[1\] has 0 characters; it must have 1 to 1000, {limit}'),
@@ -68,7 +68,7 @@ def bad() -> list[tuple[str, dict[str, list], str]]:
 
 
 def broken(signature: str, changed: dict[str, list], state_names: list[str], size: int) -> Inputs:
-    """A request of two rows with some of its inputs changed."""
+    """Returns a request of two rows with some inputs changed."""
     request = mixed(2, state_names, size)[signature]
     for name, values in changed.items():
         kind = request[name].dtype

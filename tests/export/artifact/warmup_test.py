@@ -1,4 +1,4 @@
-"""The warm-up requests, read with TensorFlow Serving's own protos. That they run is in `c_api_test.py`."""
+"""The warm-up requests, read with TensorFlow Serving's protos. `c_api_test.py` runs them."""
 
 import sys
 
@@ -15,7 +15,7 @@ from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
 
-def test_has_both_text_signatures_alone_and_in_batches(version_dirs):
+def test_requests_cover_both_text_signatures_alone_and_in_batches(version_dirs):
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
         for record in tf.data.TFRecordDataset(str(version_dirs['rnn'] / versions.WARMUP_REQUESTS))
@@ -28,17 +28,17 @@ def test_has_both_text_signatures_alone_and_in_batches(version_dirs):
 
 
 @pytest.mark.parametrize(
-    ('characters', 'usable'),
+    ('characters', 'valid'),
     [('分山开', ['分开']), ('分山开' + UNKNOWN, ['分开', '囧']), ('abc', ['a'])],
 )
-def test_prefixes_are_those_that_the_model_can_continue(characters, usable):
+def test_prefixes_are_those_that_the_model_accepts(characters, valid):
     vocabulary = Vocabulary(''.join(sorted(characters)))
     model = CharRNN(ModelConfig(hidden_size=2), len(vocabulary))
     artifact = Artifact(model, vocabulary, 1, Limits(max_prefix=3))
-    assert warmup.valid_prefixes(['分开', '囧', '分开分开'], artifact) == usable
+    assert warmup.valid_prefixes(['分开', '囧', '分开分开'], artifact) == valid
 
 
-def test_a_model_is_exported_without_where_the_protos_are_not_installed(model, vocabulary, tmp_path, monkeypatch):
+def test_export_without_the_protos_has_no_warm_up_requests(model, vocabulary, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorflow_serving.apis', None)
     version_dir = export(model, vocabulary, tmp_path, 1)
     assert [path.name for path in (version_dir / 'assets.extra').iterdir()] == ['charrnn.json']

@@ -1,19 +1,16 @@
-"""The artifact: its signatures to the letter, nothing in it that a server lacks, and the trainer's own text."""
+"""The artifact: exact signatures, only operations that every server has, and the same text as the trainer."""
 
-import concurrent.futures
 import json
 import resource
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from data.errors import InputError
+from export.artifact import versions
 from export.artifact.exporter import export
 from pipeline.generate import Generator
 from pipeline.limits import Limits
@@ -21,8 +18,8 @@ from tests.conftest import DEFAULT_LENGTH as LENGTH
 from tests.export.artifact import sample_requests
 from tests.export.artifact.sample_requests import PREFIXES
 
-# Run by a fresh interpreter that has never heard of the project.
-_STRANGER = """
+# Runs in a new interpreter without the project on its path.
+_PROGRAM_WITHOUT_PROJECT = """
 import json, sys
 import tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
@@ -49,16 +46,16 @@ def loaded(loaded_models):
 
 
 def _meta_graph(version_dir):
-    return saved_model_pb2.SavedModel.FromString((version_dir / 'saved_model.pb').read_bytes()).meta_graphs[0]
+    return saved_model_pb2.SavedModel.FromString((version_dir / versions.SAVED_MODEL).read_bytes()).meta_graphs[0]
 
 
 def _call(function, inputs):
     return {name: value.numpy() for name, value in function(**{k: tf.constant(v) for k, v in inputs.items()}).items()}
 
 
-def test_a_stranger_gets_the_trainers_text_in_a_ragged_batch_and_alone(version_dir, generator, tmp_path):
+def test_text_without_the_project_equals_the_trainers_in_a_ragged_batch_and_alone(version_dir, generator, tmp_path):
     answer = subprocess.run(
-        [sys.executable, '-I', '-c', _STRANGER, version_dir, json.dumps(PREFIXES)],
+        [sys.executable, '-I', '-c', _PROGRAM_WITHOUT_PROJECT, version_dir, json.dumps(PREFIXES)],
         capture_output=True, check=True, cwd=tmp_path, text=True,
     )  # fmt: skip
     found = json.loads(answer.stdout)
@@ -68,7 +65,7 @@ def test_a_stranger_gets_the_trainers_text_in_a_ragged_batch_and_alone(version_d
 
 
 @pytest.mark.parametrize('cell', ['gru', 'lstm'])
-def test_any_cell_and_number_of_layers_is_exported(cell, models, loaded_models, vocabulary):
+def test_every_cell_generates_the_trainers_text(cell, models, loaded_models, vocabulary):
     signatures = loaded_models[cell].signatures
     texts = [t.decode() for t in signatures['serving_default'](prefix=tf.constant(PREFIXES))['text'].numpy()]
     assert texts == Generator(models[cell], vocabulary).texts(PREFIXES, LENGTH)
@@ -76,7 +73,7 @@ def test_any_cell_and_number_of_layers_is_exported(cell, models, loaded_models, 
 
 
 @pytest.mark.parametrize(('cell', 'num_states'), [('rnn', 1), ('lstm', 4)])
-def test_signatures_are_those_of_the_contract(version_dirs, vocabulary, cell, num_states):
+def test_signatures_are_exactly_those_of_the_contract(version_dirs, vocabulary, cell, num_states):
     def specs(tensors):
         return {
             name: (tf.as_dtype(info.dtype).name, [d.size for d in info.tensor_shape.dim])
@@ -105,23 +102,23 @@ def test_signatures_are_those_of_the_contract(version_dirs, vocabulary, cell, nu
 
 
 @pytest.mark.parametrize('cell', ['rnn', 'gru', 'lstm'])
-def test_has_nothing_that_a_stock_server_refuses(version_dirs, cell):
+def test_graph_has_no_operation_that_a_stock_server_refuses(version_dirs, cell):
     graph = _meta_graph(version_dirs[cell]).graph_def
     operations = {node.op for f in graph.library.function for node in f.node_def} | {node.op for node in graph.node}
-    assert 'Assert' in operations  # the walk does see inside the functions
+    assert 'Assert' in operations  # shows that the search reaches into functions
     assert not {op for op in operations if op in ('PyFunc', 'EagerPyFunc') or 'Cudnn' in op or 'Batch' in op}
     assert not any(f.attr['_XlaMustCompile'].b for f in graph.library.function)
 
 
-def test_a_scan_finds_nothing_that_reads_or_writes_files(version_dir):
+def test_security_scan_finds_no_operation_that_reads_or_writes_files(version_dir):
     command = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli', 'scan', '--dir', version_dir]
     scan = subprocess.run([*command, '--tag_set', 'serve'], capture_output=True, text=True, check=True)
     assert 'does not contain the default denylisted ops' in scan.stdout
 
 
 @pytest.mark.parametrize('signature', ['serving_default', 'generate', 'score', 'step'])
-def test_a_row_is_answered_alike_alone_in_a_mixed_batch_and_beside_copies(loaded, signature):
-    """Text, counts and choices are equal; of the sums, a matrix product of one row may round its own way."""
+def test_row_has_the_same_answer_alone_in_a_mixed_batch_and_beside_copies(loaded, signature):
+    """Texts, counts and choices are equal; floats to 1e-5, as a matrix product of one row may round differently."""
     function = loaded.signatures[signature]
     inputs = sample_requests.mixed(32, STATE, SIZE)[signature]
     together = _call(function, inputs)
@@ -137,7 +134,7 @@ def test_a_row_is_answered_alike_alone_in_a_mixed_batch_and_beside_copies(loaded
                     np.testing.assert_array_equal(value, expected, err_msg=f'{name}[{row}]')
 
 
-def test_step_by_step_comes_out_what_generate_makes(loaded, vocabulary):
+def test_greedy_choices_of_step_give_the_text_of_serving_default(loaded, vocabulary):
     step, prefix = loaded.signatures['step'], '不分开 你'
     expected = _call(loaded.signatures['serving_default'], {'prefix': sample_requests.strings(prefix)})
     text, following, state = '', '', {name: tf.zeros([1, SIZE]) for name in STATE}
@@ -148,8 +145,8 @@ def test_step_by_step_comes_out_what_generate_makes(loaded, vocabulary):
     assert text == expected['text'][0].decode()
 
 
-def test_scores_what_it_generated_however_long_the_request(model, vocabulary, tmp_path):
-    """The limits of a text are those of a prefix and a length together."""
+def test_longest_generated_text_can_be_scored(model, vocabulary, tmp_path):
+    """The limit of a text is the sum of the limits of prefix and length."""
     limits = Limits(max_length=6, max_prefix=4)
     signatures = tf.saved_model.load(str(export(model, vocabulary, tmp_path, 6, limits))).signatures
     text = _call(signatures['serving_default'], {'prefix': sample_requests.strings('分开分开')})['text']
@@ -159,7 +156,7 @@ def test_scores_what_it_generated_however_long_the_request(model, vocabulary, tm
 
 
 @pytest.mark.parametrize('case', sample_requests.bad(), ids=lambda case: f'{case[0]} {case[2][:25]}')
-def test_refuses_a_bad_row_and_its_check_refuses_it_alike(loaded, case):
+def test_signature_and_its_check_refuse_a_bad_row_alike(loaded, case):
     signature, changed, message = case
     inputs = {k: tf.constant(v) for k, v in sample_requests.broken(signature, changed, STATE, SIZE).items()}
     for function in (loaded.signatures[signature], getattr(loaded, f'check_{signature}')):
@@ -169,7 +166,7 @@ def test_refuses_a_bad_row_and_its_check_refuses_it_alike(loaded, case):
 
 @pytest.mark.parametrize('signature', ['serving_default', 'generate', 'score'])
 @pytest.mark.parametrize(('character', 'message'), [('分', r'\[7\] has 250000 characters'), ('囧', r'\[7\] contains')])
-def test_one_long_row_is_refused_before_the_others_are_filled_up_to_it(loaded, signature, character, message):
+def test_long_row_is_refused_before_the_other_rows_are_padded_to_its_length(loaded, signature, character, message):
     inputs = sample_requests.mixed(2048, STATE, SIZE)[signature]
     text = 'text' if signature == 'score' else 'prefix'
     inputs[text][7] = (character * 250_000).encode()
@@ -177,11 +174,11 @@ def test_one_long_row_is_refused_before_the_others_are_filled_up_to_it(loaded, s
     for function in (loaded.signatures[signature], getattr(loaded, f'check_{signature}')):
         with pytest.raises(tf.errors.InvalidArgumentError, match=text + message):
             function(**{k: tf.constant(v) for k, v in inputs.items()})
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB; to fill them takes twice that
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB; padding would take twice as much
 
 
 @pytest.mark.parametrize('signature', ['serving_default', 'generate', 'score', 'step'])
-def test_a_check_counts_the_rows_and_does_none_of_the_work(loaded, signature):
+def test_check_counts_the_rows_and_runs_no_model(loaded, signature):
     check = getattr(loaded, f'check_{signature}')
     inputs = sample_requests.mixed(5, STATE, SIZE)[signature]
     assert check(**{k: tf.constant(v) for k, v in inputs.items()}).numpy() == 5
@@ -190,55 +187,3 @@ def test_a_check_counts_the_rows_and_does_none_of_the_work(loaded, signature):
     nodes += [n.op for n in concrete.graph.as_graph_def().node]
     assert 'Assert' in nodes
     assert not {'MatMul', 'While', 'StatelessWhile'} & set(nodes)
-
-
-def test_a_default_above_the_limit_is_refused(model, vocabulary, tmp_path):
-    with pytest.raises(InputError, match=r'sample_length=30 .* above --max_length=20: give a larger --max_length'):
-        export(model, vocabulary, tmp_path, 30, Limits(max_length=20))
-
-
-@pytest.mark.parametrize('limits', [{'max_length': 0}, {'max_prefix': 0}, {'max_length': 1_000_001}])
-def test_limits_that_are_none_are_refused(limits):
-    with pytest.raises(InputError, match=r'max_\w+=\d+ must be between 1 and 1000000'):
-        Limits(**limits)
-
-
-def test_a_server_that_watches_never_sees_half_a_version(model, vocabulary, tmp_path):
-    """Whenever a directory has an integer for a name, it has all its files."""
-    seen, over = {}, threading.Event()
-
-    def watch():
-        while not over.wait(0.002):
-            for path in tmp_path.glob('[0-9]*'):
-                seen.setdefault(path.name, {file.relative_to(path) for file in path.rglob('*')})
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        watching = pool.submit(watch)
-        try:
-            version_dir = export(model, vocabulary, tmp_path, 1)
-            while version_dir.name not in seen and not watching.done():
-                time.sleep(0.001)
-        finally:
-            over.set()
-        watching.result(timeout=60)
-    files = {file.relative_to(version_dir) for file in version_dir.rglob('*')}
-    assert seen == {version_dir.name: files}
-    assert {'saved_model.pb', 'charrnn.json', 'tf_serving_warmup_requests'} <= {file.name for file in files}
-
-
-def test_each_export_is_the_next_version_and_leaves_nothing_else(model, vocabulary, tmp_path):
-    (tmp_path / '7').mkdir()
-    (tmp_path / 'notes').mkdir()
-    assert export(model, vocabulary, tmp_path, 1).name == '8'
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['7', '8', 'notes']
-
-
-def test_a_failed_export_leaves_no_version(model, vocabulary, tmp_path, monkeypatch):
-    def full_disk(artifact, path, signatures):
-        tf.io.gfile.makedirs(f'{path}/variables')
-        raise tf.errors.ResourceExhaustedError(None, None, 'no space left')
-
-    monkeypatch.setattr(tf.saved_model, 'save', full_disk)
-    with pytest.raises(InputError, match=r'model_dir .* cannot be written: no space left. Make room'):
-        export(model, vocabulary, tmp_path, 1)
-    assert list(tmp_path.iterdir()) == []

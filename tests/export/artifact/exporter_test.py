@@ -1,0 +1,58 @@
+"""The exporter: version directories that are complete or absent, and refused settings."""
+
+import concurrent.futures
+import threading
+import time
+
+import pytest
+import tensorflow as tf
+
+from data.errors import InputError
+from export.artifact.exporter import export
+from pipeline.limits import Limits
+
+
+def test_default_length_above_the_limit_is_an_error(model, vocabulary, tmp_path):
+    with pytest.raises(InputError, match=r'sample_length=30 .* above --max_length=20: give a larger --max_length'):
+        export(model, vocabulary, tmp_path, 30, Limits(max_length=20))
+
+
+def test_watching_server_never_sees_an_incomplete_version(model, vocabulary, tmp_path):
+    """A directory whose name is an integer always has all its files."""
+    seen, finished = {}, threading.Event()
+
+    def watch():
+        while not finished.wait(0.002):
+            for path in tmp_path.glob('[0-9]*'):
+                seen.setdefault(path.name, {file.relative_to(path) for file in path.rglob('*')})
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        watching = pool.submit(watch)
+        try:
+            version_dir = export(model, vocabulary, tmp_path, 1)
+            while version_dir.name not in seen and not watching.done():
+                time.sleep(0.001)
+        finally:
+            finished.set()
+        watching.result(timeout=60)
+    files = {file.relative_to(version_dir) for file in version_dir.rglob('*')}
+    assert seen == {version_dir.name: files}
+    assert {'saved_model.pb', 'charrnn.json', 'tf_serving_warmup_requests'} <= {file.name for file in files}
+
+
+def test_export_adds_the_next_version_and_leaves_no_other_files(model, vocabulary, tmp_path):
+    (tmp_path / '7').mkdir()
+    (tmp_path / 'notes').mkdir()
+    assert export(model, vocabulary, tmp_path, 1).name == '8'
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['7', '8', 'notes']
+
+
+def test_failed_export_leaves_no_version(model, vocabulary, tmp_path, monkeypatch):
+    def full_disk(artifact, path, signatures):
+        tf.io.gfile.makedirs(f'{path}/variables')
+        raise tf.errors.ResourceExhaustedError(None, None, 'no space left')
+
+    monkeypatch.setattr(tf.saved_model, 'save', full_disk)
+    with pytest.raises(InputError, match=r'model_dir .* cannot be written: no space left. Make room'):
+        export(model, vocabulary, tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
