@@ -1,1 +1,1 @@
-"""The experiments behind docs/experiments.md: their plan, logs, tables and pictures."""
+"""The experiments of docs/experiments.md: plan, logs, tables and pictures."""

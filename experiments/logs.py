@@ -1,4 +1,4 @@
-"""A log of docs/logs/experiments -> numbers."""
+"""Parses the logs in docs/logs/experiments."""
 
 import dataclasses
 import math
@@ -18,19 +18,19 @@ _SAMPLE = ' - '
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """One printed line, and the first sample below it."""
+    """A printed line and the first sample after it."""
 
     number: int
     perplexity: float
     seconds: float
     valid: float | None
-    """Perplexity on the held-out part."""
+    """Perplexity of the held-out part."""
     sample: str | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """What TensorBoard has of an epoch and no line says: nats a character, and the L2 norm before clipping."""
+    """Loss of an epoch, nats per character, and L2 norm of its gradient before clipping, from TensorBoard."""
 
     epoch: int
     nats: float
@@ -39,7 +39,7 @@ class Loss:
 
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """A finished run."""
+    """The log of a finished run."""
 
     command: str
     vocabulary_size: int
@@ -47,21 +47,22 @@ class Log:
     losses: tuple[Loss, ...]
 
     def perplexity(self, epoch: int) -> float:
-        """Of that epoch, nan where it was not printed."""
+        """Returns the perplexity of an epoch; nan if it was not printed."""
         return next((e.perplexity for e in self.epochs if e.number == epoch), math.nan)
 
     @property
     def seconds(self) -> float:
-        """The median epoch."""
+        """Median seconds per printed epoch."""
         return statistics.median(e.seconds for e in self.epochs)
 
 
 def read_all(folder: pathlib.Path = FOLDER) -> dict[str, Log]:
-    """`{name: log}` of all that are there."""
+    """Reads all logs in `folder`, by name."""
     return {path.stem: parse(path.read_text('utf-8')) for path in sorted(folder.glob('*.log'))}
 
 
 def parse(text: str) -> Log:
+    """Parses the text of a log."""
     first, *lines = text.splitlines()
     following = [*lines[1:], '']
     epochs = [
@@ -75,7 +76,7 @@ def parse(text: str) -> Log:
 
 
 def loss_line(loss: Loss) -> str:
-    """The line from which `parse` reads it."""
+    """Formats a loss as a line that `parse` reads."""
     return f'(epoch {loss.epoch}: loss {loss.nats:.4g} nats, gradient norm {loss.norm:.4g})'
 
 

@@ -1,6 +1,6 @@
-"""Logs -> the curves of docs/experiments.md, docs/experiments/*.png: the same logs make the same bytes.
+"""Draws the curves of docs/experiments.md, docs/experiments/*.png, from the logs. The same logs give the same bytes.
 
-matplotlib is imported where it draws: the tables, and the tests, do without it.
+Only the functions that draw import matplotlib, so that tables and tests do not need it.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from experiments.logs import Log
 
 FOLDER = plan.ROOT / 'docs' / 'experiments'
 
-# Okabe and Ito's, which people who are colour-blind can tell apart; and steps of one hue, for what has an order.
+# Okabe and Ito's colours for the colour-blind, and shades of one hue for ordered values.
 _BLUE, _RED, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
 _STEPS = ('#86b8e0', '#4a8cc2', '#1f5f99', '#0b2f57')
 _INK, _GRID = '#333333', '#dddddd'
 _PANEL, _LEGEND = (3.0, 2.9), 1.7  # inches
-_HIGHEST = 2000.0  # perplexity: about V, which no model needs to be above
+_HIGHEST = 2000.0  # perplexity: about that of a uniform model, V
 _HELD_OUT_EPOCHS = 40
 
 Logs = dict[str, Log]
@@ -28,7 +28,7 @@ Logs = dict[str, Log]
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A curve, with a band about it where `low` and `high` are given; with the style `o`, points alone."""
+    """A curve, with a band between `low` and `high` if given. The style `o` draws only points."""
 
     label: str
     x: Sequence[float]
@@ -41,14 +41,14 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes; `title` is short, and empty where there is but one."""
+    """One pair of axes; `title` is empty if the picture has only one panel."""
 
     title: str
     lines: list[Line]
 
 
 def draw_all(logs: Logs) -> None:
-    """Draws every picture whose logs are there.
+    """Draws every picture whose logs exist.
 
     Raises:
       InputError: matplotlib is not installed.
@@ -121,14 +121,14 @@ def _bptt(logs: Logs, schedule: str) -> list[Line]:
 def _grid(logs: Logs, num_steps: int) -> list[Line]:
     return [
         _curve(logs[name], f'rate {rate}, hidden {hidden}', color, style)
-        for rate, style in zip(plan.RATES, ('--', '-'), strict=False)  # 1000 is beyond the axis
+        for rate, style in zip(plan.RATES, ('--', '-'), strict=False)  # 1000 is outside the axis
         for hidden, color in zip(plan.HIDDEN_SIZES, _STEPS[::2] + _STEPS[3:], strict=True)
         if (name := plan.grid_name(hidden, rate, num_steps)) in logs
     ]
 
 
 def _held_out(logs: Logs) -> list[Line]:
-    """Of each run the first epochs, in which its lowest lies."""
+    """Returns a curve per run, over the first epochs, which contain its minimum."""
     styles = zip(('heldout-best-seed0', 'heldout-rnn-alike', 'heldout-rnn'), (_BLUE, _RED, _RED), '-:-', strict=True)
     lines = []
     for name, color, style in styles:
@@ -140,7 +140,7 @@ def _held_out(logs: Logs) -> list[Line]:
 
 
 def _band(logs: Logs, names: Iterable[str], label: str, color: str) -> list[Line]:
-    """The mean of several runs, between their lowest and highest; nothing where there is none."""
+    """Returns the mean of several runs with a band from the lowest to the highest; [] without runs."""
     runs = [logs[name] for name in names if name in logs]
     if not runs:
         return []
@@ -154,12 +154,12 @@ def _curve(log: Log, label: str, color: str, style: str) -> Line:
 
 
 def _draw(path: pathlib.Path, panels: list[Panel], x: str, y: str, limits: tuple[float, float] | None) -> None:
-    """One row of panels with a common y axis and legend, on white whatever the page is."""
+    """Draws one row of panels with a common y axis and legend, on a white background."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
-        mpl.rcdefaults()  # not the user's own style: the bytes are to be the same
+        mpl.rcdefaults()  # ignores the user's style, so that the bytes are the same
         mpl.rcParams.update({'font.size': 9, 'text.color': _INK, 'axes.labelcolor': _INK, 'axes.edgecolor': _GRID})
         wide = len(panels) if len(panels) > 1 else 1.6
         figure = Figure(figsize=(_PANEL[0] * wide + _LEGEND, _PANEL[1]), layout='constrained', facecolor='white')

@@ -1,21 +1,21 @@
-"""What the experiments run: group -> runs, each a name and flags of pipeline.train."""
+"""The plan of the experiments: groups of runs, each with a name and flags of pipeline.train."""
 
 import dataclasses
 import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).parent.parent
-PRESETS = pathlib.Path('pipeline/presets')  # as a user names them, in the checkout's root
+PRESETS = pathlib.Path('pipeline/presets')  # relative to the root of the checkout
 SECTION = ('--corpus=jaychou', '--max_characters=10000')
-# Points enough for a curve, and not a word of a corpus that is not ours to print.
+# Enough points for a curve, and no samples: the corpus may not be printed.
 SILENT = ('--sample_every=10', '--sample_length=0', '--prefixes=')
 HIDDEN_SIZES, RATES, NUM_STEPS = (64, 256, 512), (10, 100, 1000), (16, 35, 70)
 SEEDS, CELL_SEEDS = range(5), range(3)
 CLIPPING_RATES = (100, 10, 1, 0.1)
 BPTT_WINDOWS = (1, 2, 4, 8)
-RNN_ALIKE = ('--cell=rnn', '--learning_rate=0.005', '--num_epochs=10')  # the preset's rate throws a plain RNN out
+SIMILAR_RNN = ('--cell=rnn', '--learning_rate=0.005', '--num_epochs=10')  # a plain RNN diverges at the preset's rate
 
-_OF_THE_TEXT = re.compile(r'--(corpus|encoding|newlines|max_characters|valid_fraction|min_count)=')
+_DATA_FLAG = re.compile(r'--(corpus|encoding|newlines|max_characters|valid_fraction|min_count)=')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Run:
     name: str
     flags: tuple[str, ...]
     keeps_losses: bool = False
-    """The log also gets the loss and the gradient norm of each epoch, which TensorBoard has but no line says."""
+    """The log also has the loss and the gradient norm of each epoch, taken from TensorBoard."""
 
     @property
     def command(self) -> str:
-        """As a user types it in the checkout's root."""
+        """The command, to be run in the root of the checkout."""
         return ' '.join(['python', '-m', 'pipeline.train', *self.flags])
 
 
 def groups(root: pathlib.Path = ROOT) -> dict[str, list[Run]]:
-    """The plan, in the order of running: what is told by its seconds comes last."""
+    """Returns the plan in the order of running; groups that report seconds come last."""
     return {
         'seeds': _seeds(),
         'cells': [_cell(cell, seed) for cell in ('gru', 'lstm') for seed in CELL_SEEDS],
@@ -48,7 +48,7 @@ def groups(root: pathlib.Path = ROOT) -> dict[str, list[Run]]:
 
 
 def grid_has(rate: int, num_steps: int) -> bool:
-    """A rate of 1000 is hopeless: one T shows it."""
+    """Returns whether the grid has this pair: a rate of 1000 diverges, which one T shows."""
     return rate < 1000 or num_steps == 35
 
 
@@ -96,15 +96,15 @@ def _grid(hidden_size: int, rate: int, num_steps: int) -> Run:
 
 
 def _held_out(root: pathlib.Path) -> list[Run]:
-    """The best preset, the section's cell with like training, and with the section's own, on the same text.
+    """Returns the best preset, an RNN with similar training and the section's RNN and training, on the same text.
 
-    Their logs have every epoch, so that they can be compared by their seconds.
+    Their logs have every epoch, so that they can be compared by seconds of training.
     """
     preset = PRESETS / 'best.flags'
-    of_the_text = [line for line in (root / preset).read_text('utf-8').splitlines() if _OF_THE_TEXT.match(line)]
+    data_flags = [line for line in (root / preset).read_text('utf-8').splitlines() if _DATA_FLAG.match(line)]
     silent = ('--sample_every=1', *SILENT[1:])
     return [
         *(Run(f'heldout-best-seed{seed}', (f'--flagfile={preset}', f'--seed={seed}', *silent)) for seed in CELL_SEEDS),
-        Run('heldout-rnn-alike', (f'--flagfile={preset}', *RNN_ALIKE, *silent)),
-        Run('heldout-rnn', (*of_the_text, *silent)),
+        Run('heldout-rnn-alike', (f'--flagfile={preset}', *SIMILAR_RNN, *silent)),
+        Run('heldout-rnn', (*data_flags, *silent)),
     ]

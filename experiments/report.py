@@ -1,4 +1,4 @@
-"""Logs -> the tables of docs/experiments.md, between its markers; the prose around them is written by hand."""
+"""Renders the tables of docs/experiments.md from the logs, between its markers; the prose is written by hand."""
 
 import itertools
 import math
@@ -14,11 +14,11 @@ DOCUMENT = plan.ROOT / 'docs' / 'experiments.md'
 EPOCHS = (50, 100, 150, 200, 250)
 CELL_EPOCHS = (40, 80, 120, 160)
 SECTION = {'random': (69.88, 9.01, 2.70, 1.53, 1.31), 'consecutive': (60.02, 7.08, 1.99, 1.28, 1.16)}
-# At epoch 160, PyTorch's port of the book; its text has 1.44 for the GRU, of a formula that it has since corrected.
+# The book's PyTorch port at epoch 160. Its text still has 1.44 for the GRU, from a formula that it later corrected.
 PORT = {'gru': 1.815, 'lstm': 4.27}
 HELD_OUT = {
     **{f'heldout-best-seed{seed}': f'best.flags, seed {seed}' for seed in plan.CELL_SEEDS},
-    'heldout-rnn-alike': f'best.flags with {" ".join(plan.RNN_ALIKE)}',
+    'heldout-rnn-alike': f'best.flags with {" ".join(plan.SIMILAR_RNN)}',
     'heldout-rnn': "the section's RNN and training",
 }
 HELD_OUT_SECONDS = 300
@@ -38,15 +38,15 @@ def update(logs: Logs) -> None:
 
 
 def render(document: str, logs: Logs) -> str:
-    """The document with its tables made from `logs`; all else stays as it is.
+    """Returns the document with its tables rendered from `logs`; the rest is unchanged.
 
     Raises:
-      InputError: a table has no place in the document, or a place no table.
+      InputError: the markers in the document do not match the tables.
     """
     names = [match[2] for match in _BLOCK.finditer(document)]
     if sorted(names) != sorted(TABLES):
         raise InputError(
-            f'docs/experiments.md has places for {sorted(names)}; it needs one for each of {sorted(TABLES)}.'
+            f'docs/experiments.md has markers for {sorted(names)}; it needs one for each of {sorted(TABLES)}.'
         )
     return _BLOCK.sub(lambda match: f'{match[1]}{TABLES[match[2]](logs)}\n{match[3]}', document)
 
@@ -69,7 +69,7 @@ def cells(logs: Logs) -> str:
             rows.append([_link(name), *_at(log, CELL_EPOCHS), _seconds(log)])
         if runs:
             rows.append([f'{cell}, mean', *(_spread(runs.values(), epoch) for epoch in CELL_EPOCHS), ''])
-            rows.append([f"{cell}, PyTorch's port of the book", '', '', '', _number(printed), ''])
+            rows.append([f"{cell}, the book's PyTorch port", '', '', '', _number(printed), ''])
     return _table('cells', ['', *CELL_EPOCHS, 's/epoch'], rows)
 
 
@@ -93,7 +93,7 @@ def clipping(logs: Logs) -> str:
 
 
 def _first_worse(log: Log) -> str:
-    """The first epoch known to be worse than guessing."""
+    """Returns the first logged epoch whose loss is above that of a uniform model."""
     nats = {loss.epoch: loss.nats for loss in log.losses} or {e.number: math.log(e.perplexity) for e in log.epochs}
     return str(next((epoch for epoch, loss in nats.items() if loss > math.log(log.vocabulary_size)), 'never'))
 
@@ -128,7 +128,7 @@ def samples(logs: Logs) -> str:
 
 
 def _first_below(epochs: Iterable[Epoch]) -> list[tuple[float, Epoch]]:
-    """For each level that is reached, the first epoch whose perplexity is below it."""
+    """Returns each level that the run reaches, with the first epoch whose perplexity is below it."""
     found = ((level, next((e for e in epochs if e.perplexity < level), None)) for level in _LEVELS)
     return [(level, epoch) for level, epoch in found if epoch]
 
@@ -145,7 +145,7 @@ def grid(logs: Logs) -> str:
 
 
 def heldout(logs: Logs) -> str:
-    """The lowest held-out perplexity of each run within five minutes of training."""
+    """Renders the lowest held-out perplexity of each run within five minutes of training."""
     rows = []
     for name, label in HELD_OUT.items():
         if name in logs:
@@ -154,12 +154,12 @@ def heldout(logs: Logs) -> str:
             at, best = min(within, key=lambda pair: pair[1].valid)
             row = [_link(name, label), _number(best.valid), _number(best.perplexity), best.number, f'{at:.0f}']
             rows.append([*row, f'{within[-1][0]:.0f}'])
-    header = ['', 'lowest held-out perplexity', 'of training then', 'epoch', 'seconds until then', 'seconds trained']
+    header = ['', 'lowest held-out perplexity', 'training perplexity', 'at epoch', 'after seconds', 'seconds trained']
     return _table('heldout', header, rows)
 
 
 def seconds_so_far(log: Log) -> list[float]:
-    """After each epoch of a log that has them all, without the evaluations."""
+    """Returns the seconds of training up to each epoch, without evaluations; the log must have every epoch."""
     return list(itertools.accumulate(epoch.seconds for epoch in log.epochs))
 
 

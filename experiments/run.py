@@ -1,11 +1,11 @@
-"""Runs the section's exercises and writes docs/experiments.md.
+"""Runs the section's exercises and renders docs/experiments.md.
 
-Runs one after another each training of the plan that has no log yet (`--redo`: all of them), and keeps what it prints
-as docs/logs/experiments/<name>.log; then makes the document's tables and pictures from all logs. Examples:
+Trains each run of the plan that does not have a log yet (`--redo`: every run), one after another, and writes its output
+to docs/logs/experiments/<name>.log. Then renders the tables and pictures of the document from all logs. Examples:
 
   python -m experiments.run --list
   python -m experiments.run --only=seeds,relu
-  python -m experiments.run --only=bptt,grid --redo     (what is told by its seconds, at a quiet moment)
+  python -m experiments.run --only=bptt,grid --redo     (groups that report seconds; use an idle machine)
   python -m experiments.run --render_only
 """
 
@@ -27,28 +27,28 @@ _FLAGS = flags.FLAGS
 
 
 def is_done(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> bool:
-    """Whether its log is there; a log appears whole, and one of another command is not its."""
+    """Returns whether `folder` has a log of this run's command."""
     path = folder / f'{run.name}.log'
     return path.exists() and logs.parse(path.read_text('utf-8')).command == run.command
 
 
 def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
-    """Trains in a folder of its own, which goes when it is done, and writes the log.
+    """Trains in a temporary directory and writes the log.
 
     Raises:
-      InputError: the run failed; there is no log then.
+      InputError: the run failed; no log is written.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as directory:
         for package in ('data', 'pipeline'):
-            (pathlib.Path(place) / package).symlink_to(plan.ROOT / package)
+            (pathlib.Path(directory) / package).symlink_to(plan.ROOT / package)
         command = [sys.executable, *run.command.split()[1:]]
         environment = {**os.environ, 'CHARRNN_DATA_HOME': str(data_home().absolute())}
         start = time.perf_counter()
-        result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+        result = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
         seconds = time.perf_counter() - start
         if result.returncode:
             raise InputError(f'{run.name} ended with exit code {result.returncode}: {result.stderr.strip()}')
-        losses = _losses(pathlib.Path(place) / 'runs') if run.keeps_losses else []
+        losses = _losses(pathlib.Path(directory) / 'runs') if run.keeps_losses else []
     lines = [f'$ {run.command}', *result.stdout.splitlines(), f'(whole program: {seconds:.1f} s)']
     lines += [logs.loss_line(loss) for loss in losses]
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
 
 
 def _losses(runs: pathlib.Path) -> list[logs.Loss]:
-    """Each epoch's, from the TensorBoard events of the one run in `runs`."""
+    """Reads the loss of each epoch from the TensorBoard events of the only run in `runs`."""
     import tensorflow as tf
     from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
@@ -72,12 +72,13 @@ def _losses(runs: pathlib.Path) -> list[logs.Loss]:
     ]
 
 
-def _chosen() -> dict[str, list[plan.Run]]:
+def _select(only: list[str]) -> dict[str, list[plan.Run]]:
+    """Returns the named groups of the plan; all if none is named."""
     groups = plan.groups()
-    unknown = set(_FLAGS.only) - groups.keys()
+    unknown = set(only) - groups.keys()
     if unknown:
-        raise InputError(f'only={",".join(sorted(unknown))!r} is no group of the plan: it has {", ".join(groups)}.')
-    return {name: runs for name, runs in groups.items() if not _FLAGS.only or name in _FLAGS.only}
+        raise InputError(f'only={",".join(sorted(unknown))!r} is not a group of the plan: use {", ".join(groups)}.')
+    return {name: runs for name, runs in groups.items() if not only or name in only}
 
 
 def _show(groups: dict[str, list[plan.Run]]) -> None:
@@ -96,7 +97,7 @@ def _run_all(runs: list[plan.Run]) -> None:
 
 
 def main() -> None:
-    groups = _chosen()
+    groups = _select(_FLAGS.only)
     if _FLAGS.list:
         _show(groups)
         return
@@ -109,7 +110,7 @@ def main() -> None:
 
 if __name__ == '__main__':
     flags.DEFINE_list('only', [], 'Groups of the plan to run, separated by commas. Default: all.')
-    flags.DEFINE_bool('list', False, 'Show the plan, with what is done, and run nothing.')
-    flags.DEFINE_bool('redo', False, 'Run what has a log too.')
-    flags.DEFINE_bool('render_only', False, 'Run nothing; make tables and pictures from the logs that are there.')
+    flags.DEFINE_bool('list', False, 'Show the plan and which runs have logs; run nothing.')
+    flags.DEFINE_bool('redo', False, 'Also run what already has a log.')
+    flags.DEFINE_bool('render_only', False, 'Run nothing; render tables and pictures from the existing logs.')
     program.run(main)
