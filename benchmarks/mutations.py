@@ -19,58 +19,17 @@ MAX_BODY_BYTES = 2**20
 WAIT, HALF_CLOSE, DISCONNECT = 'wait', 'half-close', 'disconnect'
 
 _RAW = '@raw@'  # marks a string to write as JSON without quotes
-_NUMBERS = [
-    '1e400',
-    '-1e400',
-    'NaN',
-    '-Infinity',
-    '-0',
-    '-0.0',
-    '1e39',
-    '1E-400',
-    '0x10',
-    '01',
-    '.5',
-    '1.',
-    '+1',
-    '--1',
-]
-_NUMBERS += [str(2**31), str(2**63), str(-(2**63) - 1), str(2**64), '9' * 400, '9' * 5000, '1' + '0' * 308 + '.0']
+_NUMBERS = ['1e400', '-1e400', 'NaN', '-Infinity', '-0', '-0.0', '1e39', '1E-400', '0x10', '01', '.5', '1.', '+1']
+_NUMBERS += ['--1', *map(str, (2**31, 2**63, -(2**63) - 1, 2**64)), '9' * 400, '9' * 5000, '1' + '0' * 308 + '.0']
 _TEXTS = ['', '\0', '囧', '\U0001f600', '\ud800', '\udc00\ud800', 'a' * 3000, '\ufeff', '\ufffd', '1', 'null', '\r\n']
 _BASE64 = [{'b64': v} for v in ('', '*', '//79', '5Yag', 'YQ=', '====', 'A' * 5000, 1, None, [])] + [
     {'b64': '', 'x': 1}
 ]
 _SHAPES = [[], {}, [[]], [[], [[]]], [{}], [1, [1]], [None], {'a': {'b': {}}}, [0] * 5000, [[0.5] * 300] * 3]
 _VALUES = [None, True, False, 0, -1, 0.5, 10**6, *_TEXTS, *_BASE64, *_SHAPES, *(_RAW + n for n in _NUMBERS)]
-_PIECES = [
-    b'{',
-    b'}',
-    b'[',
-    b']',
-    b'"',
-    b',',
-    b':',
-    b'\\',
-    b'\\u',
-    b'\\ud800',
-    b'\xff',
-    b'\xc0\x80',
-    b'\xed\xa0\x80',
-    b'\0',
-]
-_PIECES += [
-    b'1e400',
-    b'NaN',
-    b'-',
-    b'null',
-    b'9' * 30,
-    b'{"b64": "*"}',
-    b'//',
-    b'/*',
-    b"'",
-    b'\xef\xbb\xbf',
-    b'\x1f\x8b',
-]
+_PIECES = [b'{', b'}', b'[', b']', b'"', b',', b':', b'\\', b'\\u', b'\\ud800', b'\xff', b'\xc0\x80', b'\xed\xa0\x80']
+_PIECES += [b'\0', b'1e400', b'NaN', b'-', b'null', b'9' * 30, b'{"b64": "*"}', b'//', b'/*', b"'"]
+_PIECES += [b'\xef\xbb\xbf', b'\x1f\x8b']
 _KEYS = ['signature_name', 'inputs', 'instances', 'prefix', 'seed', '', 'b64', '\0', 'x' * 500, 'Inputs']
 _BODIES = [
     b'',

@@ -81,10 +81,7 @@ class Artifact(tf.Module):
         )
 
     def _step(self, ids: tf.Tensor, *state: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Reads one character per row.
-
-        `ids [N]` and the state before it (zeros at the start) -> `logits [N, V]` and the state after it.
-        """
+        """Reads one character per row: `ids [N]` and a state (zeros at first) -> `logits [N, V]` and the next state."""
         logits, state = self.model.step(self._checked_ids(ids, state), state)
         return {'logits': logits} | dict(zip(self.state_names, state, strict=True))
 

@@ -9,7 +9,6 @@ from pipeline import command_line, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
-from pipeline.run_directory import Recorded
 
 _EXAMPLE_LENGTH = 50  # characters
 
@@ -17,17 +16,10 @@ _EXAMPLE_LENGTH = 50  # characters
 def export_run(
     run_dir: pathlib.Path | None, model_dir: pathlib.Path, checkpoint: str | None, limits: Limits, keep_versions: int
 ) -> None:
-    """Exports the weights of one checkpoint as the next version and removes old versions.
+    """Exports a checkpoint as the next version, and removes all but the newest `keep_versions` (0: keeps all).
 
-    Args:
-      run_dir: the run; None: the newest under runs/.
-      model_dir: directory of the versions.
-      checkpoint: one of `config.CHECKPOINTS`; None: best if the run has one, else latest.
-      limits: largest row of a request.
-      keep_versions: number of newest versions to keep; 0 keeps all.
-
-    Raises:
-      InputError: the run cannot be read, or `model_dir` cannot be written.
+    `run_dir` None means the newest run under runs/, `checkpoint` None the best checkpoint or else the latest. Raises
+    `InputError` if the run cannot be read or `model_dir` cannot be written.
     """
     run_dir = run_dir or run_directory.latest_run_dir()
     recorded = run_directory.read(run_dir)
@@ -41,14 +33,7 @@ def export_run(
         print(f'exported without warm-up requests: {warmup.INSTALL_HINT}', file=sys.stderr)
     for removed in versions.remove_old(model_dir, keep_versions):
         print(f'removed {removed}')
-    length = min(_EXAMPLE_LENGTH, limits.max_length)
-    command = command_line.command(
-        'export.generate', model_dir=model_dir, prefix=_example_prefix(recorded), length=length
-    )
-    print(f'Next: {command}')
-
-
-def _example_prefix(recorded: Recorded) -> str:
-    """Returns a prefix that `--prefix` can express, or nothing."""
     candidates = (*recorded.config.training.prefixes, *recorded.vocabulary.characters)
-    return command_line.list_item(next(filter(command_line.can_be_list_item, candidates), ''))
+    prefix = command_line.list_item(next(filter(command_line.can_be_list_item, candidates), ''))
+    length = min(_EXAMPLE_LENGTH, limits.max_length)
+    print(f'Next: {command_line.command("export.generate", model_dir=model_dir, prefix=prefix, length=length)}')

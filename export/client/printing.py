@@ -22,16 +22,9 @@ class TextModel(Protocol):
 def print_texts(model: TextModel, requests: Sequence[TextRequest], num_samples: int, *, as_json: bool) -> None:
     """Prints one text, or one JSON object, per line in the order of the requests.
 
-    A terminal shows a single text while it is generated, if `model` is a server that can stream.
-
-    Args:
-      model: generates the texts.
-      requests: `num_samples` consecutive requests per prefix.
-      num_samples: requests per prefix.
-      as_json: print the fields of the request and of the answer as JSON.
-
-    Raises:
-      InputError: the model refuses a request; the message gives the index of its prefix among all prefixes.
+    There are `num_samples` consecutive requests per prefix. A terminal shows a single text while it is generated, if
+    `model` is a server that can stream. Raises `InputError` if the model refuses a request; the message gives the index
+    of its prefix among all prefixes.
     """
     streamed = (
         isinstance(model, RemoteModel)
