@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from data import corpus
 from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
@@ -90,7 +89,7 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
 
 def read_material(data: DataConfig) -> Material:
     """Reads the corpus, cuts off its held-out tail and finds the vocabulary of the rest."""
-    text = corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
+    text = evaluation.load_corpus(data)
     training_text, valid_text = split(text, data.valid_fraction)
     vocabulary = Vocabulary.from_text(training_text, data.min_count)
     valid = evaluation.read(valid_text, vocabulary, 'the held-out part') if valid_text else None
