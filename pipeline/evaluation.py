@@ -198,7 +198,7 @@ def held_out_part(run_dir: pathlib.Path, recorded: Recorded) -> str:
             f'--corpus, or train with --valid_fraction=0.1.'
         )
     text = load_corpus(data)
-    run_directory.check_same(run_dir, recorded, recorded.config, text)
+    run_directory.check_same(run_dir, recorded, recorded.config, run_directory.text_sha256(text))
     return split(text, data.valid_fraction)[1]
 
 

@@ -30,11 +30,16 @@ _LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What a run learns from and is tested on."""
+    """The texts of a run: the part that it trains on and the held-out part."""
 
-    text: str
+    num_characters: int
+    """Of both parts."""
+    sha256: str
+    """Of both parts."""
     training_text: str
     vocabulary: Vocabulary
+    ids: np.ndarray
+    """`[N] int32`, the training part."""
     valid: evaluation.Reading | None
 
 
@@ -76,7 +81,7 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
         if run_directory.exists(run_dir):
-            run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.text)
+            run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.sha256)
         try:
             return _run_alone(config, run_dir, material, windows)
         except tf.errors.ResourceExhaustedError as error:
@@ -88,12 +93,13 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
 
 
 def read_material(data: DataConfig) -> Material:
-    """Reads the corpus, cuts off its held-out tail and finds the vocabulary of the rest."""
+    """Loads the corpus, splits off its held-out part and builds the vocabulary of the rest."""
     text = evaluation.load_corpus(data)
     training_text, valid_text = split(text, data.valid_fraction)
     vocabulary = Vocabulary.from_text(training_text, data.min_count)
     valid = evaluation.read(valid_text, vocabulary, 'the held-out part') if valid_text else None
-    return Material(text, training_text, vocabulary, valid)
+    ids = vocabulary.encode(training_text)
+    return Material(len(text), run_directory.text_sha256(text), training_text, vocabulary, ids, valid)
 
 
 def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, windows: Windows) -> int:
@@ -105,11 +111,12 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     checkpoints.restore()
     epochs_done = trainer.step // windows.steps_per_epoch
-    last_step = config.training.num_epochs * windows.steps_per_epoch
-    recorded = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
-    run_directory.write(run_dir, recorded, material.vocabulary, material.text)
+    counts = np.bincount(material.ids, minlength=len(material.vocabulary)).tolist()
+    longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
+    recorded = run_directory.Recorded(longest, material.vocabulary, material.sha256, tuple(counts))
+    run_directory.write(run_dir, recorded, material.num_characters)
     print(
-        f'{config.data.corpus}: {len(material.text):,} characters, {len(material.vocabulary):,} distinct; '
+        f'{config.data.corpus}: {material.num_characters:,} characters, {len(material.vocabulary):,} distinct; '
         f'{windows.steps_per_epoch:,} minibatches an epoch; {model.num_parameters:,} parameters on {device}; {run_dir}'
     )
     if material.valid:
@@ -118,17 +125,16 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
         print('nothing had been saved yet: begins again')
     if trainer.step:
         print(f'goes on after epoch {epochs_done} of {config.training.num_epochs}')
-    if reason := _nothing_left(trainer, last_step):
+    if reason := _nothing_left(trainer):
         print(reason)
         return 0
-    monitor = Monitor(run_dir, trainer.step, last_step, epochs_done, settings=config.to_dict())
+    monitor = Monitor(run_dir, trainer.step, trainer.last_step, epochs_done, settings=config.to_dict())
     profiler = Profiler(run_dir, parse_steps(config.training.profile_steps))
     held_out = _held_out(material.valid, trainer, run_dir) if material.valid else None
     generator = Generator(model, material.vocabulary)
-    ids = material.vocabulary.encode(material.training_text)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
         try:
-            train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
+            train(trainer, material.ids, generator, monitor, profiler, checkpoints, stop, held_out)
         except BrokenPipeError:  # who read along has gone: saved, as after Ctrl-C
             _save(trainer, monitor, checkpoints)
             raise
@@ -224,9 +230,9 @@ def _held_out(valid: evaluation.Reading, trainer: Trainer, run_dir: pathlib.Path
     return HeldOut(functools.partial(scorer.nats, valid.ids), BestCheckpoint(run_dir, trainer.model))
 
 
-def _nothing_left(trainer: Trainer, last_step: int) -> str | None:
+def _nothing_left(trainer: Trainer) -> str | None:
     """Why there is nothing to train, and the way on, if that is so."""
-    if trainer.step >= last_step:
+    if trainer.step >= trainer.last_step:
         return 'nothing left to train; give a larger --num_epochs to train on'
     if trainer.early_stopping.is_due:
         return f'{_stopped_early(trainer)}; give a larger --early_stopping_patience (0: off) to train on'

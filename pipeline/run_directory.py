@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import hashlib
 import itertools
 import json
@@ -11,12 +10,13 @@ import pathlib
 import platform
 from collections.abc import Iterator
 
+import filelock
 import keras
 import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
-from data.split import split
+from data.files import write_whole
 from data.vocabulary import Vocabulary
 from pipeline.config import Config, differences
 
@@ -71,26 +71,27 @@ def exists(run_dir: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def lock(run_dir: pathlib.Path) -> Iterator[None]:
-    """Holds `run_dir` against other runs for as long as it is entered; a process that dies lets go.
+    """Locks `run_dir` against other runs; the system releases the lock of a process that dies.
 
     Raises:
       InputError: another process holds it, or it cannot be written or locked.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        file = (run_dir / _LOCK).open('w')
+        (run_dir / _LOCK).touch()
     except OSError as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.'
-            ) from error
-        except OSError as error:
-            raise InputError(f'run_dir {str(run_dir)!r} cannot be locked: {error}. Use another --run_dir.') from error
+    held = filelock.FileLock(run_dir / _LOCK)
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.') from error
+    except OSError as error:
+        raise InputError(f'run_dir {str(run_dir)!r} cannot be locked: {error}. Use another --run_dir.') from error
+    try:
         yield
+    finally:
+        held.release()
 
 
 def read(run_dir: pathlib.Path) -> Recorded:
@@ -112,32 +113,36 @@ def read(run_dir: pathlib.Path) -> Recorded:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
 
 
-def write(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
-    """Records a run, or, over a run that goes on, its config of now. Each file appears whole or not at all.
+def write(run_dir: pathlib.Path, record: Recorded, num_characters: int) -> None:
+    """Records a run, or the new config of a run that resumes. Each file appears complete or not at all.
+
+    Args:
+      run_dir: the directory of the run.
+      record: of the run.
+      num_characters: of the corpus.
 
     Raises:
       InputError: `run_dir` cannot be written.
     """
     versions = {'python': platform.python_version(), 'tensorflow': tf.__version__, 'keras': keras.__version__}
-    record = {
-        'config': config.to_dict(),
-        'corpus': {'sha256': text_sha256(text), 'num_characters': len(text)},
+    config = {
+        'config': record.config.to_dict(),
+        'corpus': {'sha256': record.corpus_sha256, 'num_characters': num_characters},
         'versions': versions | {'numpy': np.__version__},
     }
-    training_ids = vocabulary.encode(split(text, config.data.valid_fraction)[0])
-    counts = np.bincount(training_ids, minlength=len(vocabulary)).tolist()
+    vocabulary = {'characters': record.vocabulary.characters, 'counts': record.counts}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters, 'counts': counts})
-        _write_json(run_dir / _CONFIG, record)
+        _write_json(run_dir / _VOCABULARY, vocabulary)
+        _write_json(run_dir / _CONFIG, config)
     except OSError as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
 
 
-def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, text: str) -> None:
-    """Raises `InputError` with the differences, unless a run with this config and text may go on in `run_dir`."""
+def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, corpus_sha256: str) -> None:
+    """Raises `InputError` with the differences, unless a run with this config and corpus may resume in `run_dir`."""
     changed = [f'--{name} is {new!r}, was {old!r}' for name, (old, new) in differences(recorded.config, config).items()]
-    if not changed and text_sha256(text) != recorded.corpus_sha256:
+    if not changed and corpus_sha256 != recorded.corpus_sha256:
         changed = [f'the text of --corpus={config.data.corpus} is not the text that the run began with']
     if changed:
         raise InputError(
@@ -152,6 +157,4 @@ def text_sha256(text: str) -> str:
 
 
 def _write_json(path: pathlib.Path, value: dict) -> None:
-    aside = path.with_suffix('.json.part')
-    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', 'utf-8')
-    aside.replace(path)
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + '\n')
