@@ -180,7 +180,7 @@ def _none_readable(folder: pathlib.Path) -> InputError:
 def best_path(run_dir: pathlib.Path) -> str | None:
     """The path of the run's best checkpoint, if it has kept one. Raises `InputError` if its record is damaged."""
     record = _best_record(run_dir)
-    return record and str(run_dir / 'best' / record['checkpoint'])
+    return str(run_dir / 'best' / record['checkpoint']) if record else None
 
 
 def _best_record(run_dir: pathlib.Path) -> dict | None:

@@ -1,4 +1,4 @@
-"""One run, from its settings to its last checkpoint."""
+"""A run, from its settings to its last checkpoint."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
 from pipeline.trainer import Progress, Trainer
 
-_LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
+_LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +45,19 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """The held-out part of a run that evaluates on it."""
+    """Evaluation of a run on its held-out part."""
 
     loss: Callable[[], float]
-    """Nats a character under the weights as they stand."""
+    """Returns nats per character under the current weights."""
     best: BestCheckpoint
 
 
 def run(config: Config, run_dir: pathlib.Path | None) -> int:
-    """Trains in `run_dir`, from the start or from where it stands; returns the exit code.
+    """Starts or resumes the run in `run_dir`; returns the exit code.
 
     Args:
       config: the settings.
-      run_dir: where the run is kept; None makes a new one under `runs/`, once the settings go with the text.
+      run_dir: None: a new directory under runs/, made only after the settings are known to fit the corpus.
 
     Raises:
       InputError: the settings, the text or `run_dir` cannot be used together, or training cannot go on.
@@ -103,7 +103,7 @@ def read_material(data: DataConfig) -> Material:
 
 
 def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, windows: Windows) -> int:
-    """The run itself, once it is known to fit `run_dir` and to be alone there."""
+    """Runs in a `run_dir` that is locked and checked."""
     begun = run_directory.exists(run_dir)
     device = devices.prepare()
     model = CharRNN(config.model, len(material.vocabulary), config.training.seed)
@@ -135,7 +135,7 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
         try:
             train(trainer, material.ids, generator, monitor, profiler, checkpoints, stop, held_out)
-        except BrokenPipeError:  # who read along has gone: saved, as after Ctrl-C
+        except BrokenPipeError:  # stdout was closed (as by `head`): save, as on Ctrl-C
             _save(trainer, monitor, checkpoints)
             raise
     _say_what_next(run_dir, stop, profiler)
@@ -161,7 +161,7 @@ def train(
     stop: StopRequest,
     held_out: HeldOut | None = None,
 ) -> None:
-    """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
+    """Trains, reports and saves until the last epoch, a stop request or early stopping."""
     config = trainer.config
     hinted = False
     for progress in trainer.train(ids, profiler.before_call):
@@ -169,8 +169,10 @@ def train(
         profiler.after_call(progress.step)
         if progress.epoch_ended:
             due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
-            evaluated = held_out and _is_multiple(progress.epoch, config.evaluate_every)
-            monitor.after_epoch(progress, due, evaluate(trainer, held_out, progress) if evaluated else None)
+            valid_nats = None
+            if held_out and _is_multiple(progress.epoch, config.evaluate_every):
+                valid_nats = evaluate(trainer, held_out, progress)
+            monitor.after_epoch(progress, due, valid_nats)
             if due and config.sample_every and config.prefixes:
                 monitor.samples(progress.epoch, generator.texts(config.prefixes, config.sample_length))
             if not hinted and (hint := _hint(trainer, progress.loss)):
@@ -187,15 +189,15 @@ def train(
 
 
 def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:
-    """Curves first: a checkpoint must not be ahead of them, or a killed run would leave a gap."""
+    """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""
     monitor.flush()
     checkpoints.save(trainer.step)
 
 
 def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
-    """The held-out loss after an epoch, nats a character; keeps the weights where it is the lowest so far.
+    """Returns the held-out loss after an epoch, in nats per character; saves the weights if it is the lowest so far.
 
-    The trainer hears of it last, when they are kept: a run that is cut off in between does the epoch again.
+    Early stopping is updated after the save: a run that is killed in between repeats the epoch.
     """
     nats = held_out.loss()
     if trainer.early_stopping.improves(nats):
@@ -205,17 +207,17 @@ def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
 
 
 def describe(valid: evaluation.Reading, vocabulary: Vocabulary) -> str:
-    """A line on the held-out part, and on what becomes of the characters in it that the training part has not."""
+    """Returns a line on the held-out part and on its characters that are not in the training part."""
     fate = 'left out (--min_count=2 would read them)' if vocabulary.unknown_id is None else 'read as U+FFFD'
     unknown = f'{valid.unknown_rate:.2%} of them unknown' + (f', {fate}' if valid.num_unknown else '')
     return f'held out: the last {valid.num_characters:,} characters, {unknown}'
 
 
 def usable_prefixes(prefixes: tuple[str, ...], vocabulary: Vocabulary, text: str) -> tuple[str, ...]:
-    """The prefixes; where they are the section's, and this text has not their characters, its first word instead.
+    """Returns the prefixes, or the first word of `text` if the default prefixes contain characters that it lacks.
 
     Raises:
-      InputError: the user's own prefix has a character that the text has not, and that cannot be read as unknown.
+      InputError: a prefix of the user contains a character outside the vocabulary, which has no unknown character.
     """
     if prefixes == TrainingConfig.prefixes and not all(vocabulary.knows(prefix) for prefix in prefixes):
         first_word = (text.split() or [text])[0]
@@ -231,7 +233,7 @@ def _held_out(valid: evaluation.Reading, trainer: Trainer, run_dir: pathlib.Path
 
 
 def _nothing_left(trainer: Trainer) -> str | None:
-    """Why there is nothing to train, and the way on, if that is so."""
+    """Returns why nothing is left to train and how to continue; None if something is left."""
     if trainer.step >= trainer.last_step:
         return 'nothing left to train; give a larger --num_epochs to train on'
     if trainer.early_stopping.is_due:
@@ -240,7 +242,7 @@ def _nothing_left(trainer: Trainer) -> str | None:
 
 
 def _hint(trainer: Trainer, nats: float) -> str | None:
-    """What to try, where an epoch without clipping was worse than no model at all: `nats` a character above ln V."""
+    """Returns advice if an epoch without clipping had a loss, `nats` per character, above ln V; else None."""
     size = trainer.model.vocabulary_size
     if trainer.config.clip_norm or nats <= evaluation.uniform_nats(size):
         return None

@@ -1,10 +1,9 @@
-"""The run directory: what it records of a run, and whether a run may go on in it."""
+"""The run directory: the record of a run, and the check that a run may resume in it."""
 
 import contextlib
 import dataclasses
 import datetime
 import hashlib
-import itertools
 import json
 import pathlib
 import platform
@@ -26,17 +25,17 @@ _CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', '.lock'
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """What `config.json` and `vocabulary.json` say of a run."""
+    """The contents of `config.json` and `vocabulary.json`."""
 
     config: Config
     vocabulary: Vocabulary
     corpus_sha256: str
     counts: tuple[int, ...]
-    """How often the training part has each character of the vocabulary, by id."""
+    """Occurrences of each character of the vocabulary in the training part, by id."""
 
 
 def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
-    """Makes a directory of its own for a new run, such as `runs/lyrics-random-20261123-190500`, or that with `-2`.
+    """Makes a new directory, such as `runs/lyrics-random-20261123-190500`, with `-2` appended if that exists.
 
     Raises:
       InputError: it cannot be written.
@@ -45,17 +44,19 @@ def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
     name = f'{name}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
     try:
         RUNS.mkdir(exist_ok=True)
-        for number in itertools.count(1):
+        number = 1
+        while True:
             run_dir = RUNS / (f'{name}-{number}' if number > 1 else name)
-            with contextlib.suppress(FileExistsError):  # another run of the same second
+            with contextlib.suppress(FileExistsError):  # another run started in the same second
                 run_dir.mkdir()
                 return run_dir
+            number += 1
     except OSError as error:
         raise InputError(f'no new run can be written under {RUNS}/: {error}. Name a place with --run_dir.') from error
 
 
 def latest_run_dir() -> pathlib.Path:
-    """The run under `runs/` whose checkpoint is newest. Raises `InputError` if there is none."""
+    """Returns the run under `runs/` with the newest checkpoint. Raises `InputError` if there is none."""
     folders = [folder for folder in RUNS.glob('*/checkpoints') if any(folder.glob('*.index'))]
     if not folders:
         raise InputError(
@@ -65,7 +66,7 @@ def latest_run_dir() -> pathlib.Path:
 
 
 def exists(run_dir: pathlib.Path) -> bool:
-    """Whether a run was begun there."""
+    """Returns whether `run_dir` holds a run."""
     return (run_dir / _CONFIG).exists()
 
 
@@ -95,7 +96,7 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
 
 
 def read(run_dir: pathlib.Path) -> Recorded:
-    """Reads what a run recorded. Raises `InputError` when `run_dir` is no run directory or its files are damaged."""
+    """Reads the record of a run. Raises `InputError` if `run_dir` does not hold a run or its files are damaged."""
     try:
         config = json.loads((run_dir / _CONFIG).read_text('utf-8'))
         vocabulary = json.loads((run_dir / _VOCABULARY).read_text('utf-8'))
@@ -152,7 +153,7 @@ def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, corpus
 
 
 def text_sha256(text: str) -> str:
-    """SHA-256 of the normalised text in UTF-8."""
+    """Returns the SHA-256 of the normalised text in UTF-8."""
     return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 
