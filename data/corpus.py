@@ -28,7 +28,6 @@ REMOTE = {
     ),
 }
 NAMES = (*BUNDLED, *REMOTE)
-NEWLINES = ('space', 'keep')
 
 _FOLDER_SUFFIXES = ('.txt', '.gz', '.zip')
 _LIKELY_ENCODINGS = ('utf-8', 'gb18030', 'big5', 'shift_jis', 'euc_kr', 'cp1252')

@@ -11,8 +11,6 @@ import sys
 import urllib.parse
 import urllib.request
 
-from keras.utils import Progbar
-
 from data.errors import InputError
 
 _CHUNK = 1 << 16  # bytes
@@ -89,7 +87,7 @@ def _copy(url: str, target) -> None:
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
         size = int(response.headers.get('Content-Length') or 0)
         print(f'downloading {url}' + (f' ({size:,} bytes)' if size else ''), flush=True)
-        bar = Progbar(size or None, unit_name='byte') if sys.stdout.isatty() else None
+        bar = _bar(size) if sys.stdout.isatty() else None
         done = 0
         while chunk := response.read(_CHUNK):
             target.write(chunk)
@@ -98,6 +96,13 @@ def _copy(url: str, target) -> None:
                 bar.update(done, finalize=done == size)
         if size and done != size:
             raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
+
+
+def _bar(size: int):
+    """Returns a progress bar over `size` bytes; 0: unknown."""
+    from keras.utils import Progbar  # imports TensorFlow, which takes seconds
+
+    return Progbar(size or None, unit_name='byte')
 
 
 def _digest(path: pathlib.Path, algorithm: str) -> str:

@@ -10,8 +10,6 @@ import tensorflow as tf
 
 from data.errors import InputError
 
-SAMPLING = ('random', 'consecutive')
-
 
 @dataclasses.dataclass(frozen=True)
 class Windows:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import tensorflow as tf
 
 from data.errors import InputError
+from data.files import write_whole
 from pipeline.config import Interval
 
 _NATS = {'train': 'train_nats_per_character', 'valid': 'nats_per_character'}
@@ -113,11 +114,9 @@ class BestCheckpoint:
             return
         record = {'checkpoint': path.name, 'step': step, 'epoch': epoch, 'nats_per_character': nats}
         record['train_nats_per_character'] = train_nats
-        aside = self._folder / 'best.json.part'
         with _saving(self._folder, step, before):
             self._checkpoint.write(str(path))
-            aside.write_text(json.dumps(record) + '\n', 'utf-8')
-            aside.replace(self._folder / 'best.json')
+            write_whole(self._folder / 'best.json', json.dumps(record) + '\n')
         _remove(old for old in self._folder.glob('ckpt-*') if old.stem != path.name)
 
 
@@ -171,9 +170,7 @@ def _mend_record(folder: pathlib.Path) -> None:
     print(f'{record} is lost or damaged; there are {", ".join(names)}.', file=sys.stderr)
     # TensorFlow deletes old ones only if their times, which are of no other use, are after `last_preserved_timestamp`.
     every = (f'all_model_checkpoint_paths: "{name}"\nall_model_checkpoint_timestamps: 1\n' for name in names)
-    aside = folder / 'checkpoint.part'
-    aside.write_text(f'model_checkpoint_path: "{names[-1]}"\n{"".join(every)}', 'utf-8')
-    aside.replace(record)
+    write_whole(record, f'model_checkpoint_path: "{names[-1]}"\n{"".join(every)}')
 
 
 def _none_readable(folder: pathlib.Path) -> InputError:
@@ -183,7 +180,7 @@ def _none_readable(folder: pathlib.Path) -> InputError:
 def best_path(run_dir: pathlib.Path) -> str | None:
     """The path of the run's best checkpoint, if it has kept one. Raises `InputError` if its record is damaged."""
     record = _best_record(run_dir)
-    return record and str(run_dir / 'best' / record['checkpoint'])
+    return str(run_dir / 'best' / record['checkpoint']) if record else None
 
 
 def _best_record(run_dir: pathlib.Path) -> dict | None:

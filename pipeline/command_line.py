@@ -1,4 +1,4 @@
-"""Command lines to show to people, who paste them into a shell."""
+"""Command lines that users can paste into a shell."""
 
 import csv
 import io
@@ -7,22 +7,22 @@ import shlex
 
 
 def command(module: str, **values: object) -> str:
-    """The command line that runs a program with these flags, to be pasted into a shell."""
+    """Returns the command line that runs a program with these flags."""
     return ' '.join(['python -m', module, *(f'--{name}={_quoted(str(value))}' for name, value in values.items())])
 
 
 def list_item(value: str) -> str:
-    """`value`, which `can_be_list_item`, as a flag takes it that is a list separated by commas."""
+    """Returns `value`, for which `can_be_list_item` holds, quoted as an item of a comma-separated flag."""
     written = io.StringIO()
     csv.writer(written, lineterminator='').writerow([value])
     return written.getvalue()
 
 
 def can_be_list_item(value: str) -> bool:
-    """Whether such a flag can have `value` in it: it strips spaces, and knows no line break."""
+    """Returns whether a comma-separated flag can contain `value`: it strips spaces and does not accept line breaks."""
     return value == value.strip() != '' and value.isprintable()
 
 
 def _quoted(value: str) -> str:
-    """As `shlex.quote`, which would put 分开 between quotes too."""
+    """Quotes like `shlex.quote`, but leaves letters of all scripts, such as 分开, unquoted."""
     return value if re.fullmatch(r'[\w@%+=:,./-]+', value) else shlex.quote(value)

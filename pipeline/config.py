@@ -1,12 +1,14 @@
-"""What a run is: frozen, validated settings, and the one place where every default stands."""
+"""The settings of a run: frozen, validated dataclasses that hold every default, bound and help text once."""
 
 import dataclasses
 import re
+from typing import Any
 
-from data.corpus import NEWLINES
+from data import corpus
 from data.errors import InputError
-from data.windows import SAMPLING
 
+SAMPLING = ('random', 'consecutive')
+NEWLINES = ('space', 'keep')
 CELLS = ('rnn', 'gru', 'lstm')
 CHECKPOINTS = ('latest', 'best')
 ACTIVATIONS = ('tanh', 'relu')
@@ -15,36 +17,56 @@ SCHEDULES = ('constant', 'cosine', 'exponential')
 
 _LARGEST_INT = 2**31 - 1
 _LARGEST_FLOAT = 3.4e38
-_LARGEST_NORM = 1e37  # tf.clip_by_global_norm divides by it, and 1 / 1e38 counts as 0
+_LARGEST_NORM = 1e37  # tf.clip_by_global_norm divides by it, and a float32 rounds 1 / 1e38 to 0
 _LARGEST_ADAPTIVE_RATE = 1.0
 _LONGEST_SAMPLE = 1_000_000  # characters
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f'{name}={value!r} is not one of {", ".join(choices)}.')
+def _setting(default: Any, help_text: str, **rules: Any) -> Any:
+    """A field with its help text and rules.
+
+    Args:
+      default: of the field.
+      help_text: of the flag that `flag_definitions` makes of the field.
+      rules: `choices` of a string; `lowest`, `highest` or `below` (exclusive) of a number.
+    """
+    return dataclasses.field(default=default, metadata={'help': help_text} | rules)
 
 
-def _check_number(name: str, value: float, lowest: float, highest: float | None = None) -> None:
-    """An integer must fit 32 bits, a fraction a float32: the graph computes with those."""
-    whole = isinstance(lowest, int)
+def _check_fields(settings: Any) -> None:
+    """Raises `InputError` if a value breaks the rules of its field."""
+    for field in dataclasses.fields(settings):
+        value, rules = getattr(settings, field.name), field.metadata
+        if 'choices' in rules and value not in rules['choices']:
+            raise InputError(f'{field.name}={value!r} is not one of {", ".join(rules["choices"])}.')
+        if 'lowest' in rules:
+            _check_number(field, value)
+
+
+def _check_number(field: dataclasses.Field, value: Any) -> None:
+    """Raises `InputError` unless an integer fits 32 bits and a fraction fits a float32, as the graph requires."""
+    whole, lowest, below = field.type is int, field.metadata['lowest'], field.metadata.get('below')
     if not isinstance(value, int if whole else int | float):
-        raise InputError(f'{name}={value!r} must be a {"whole " if whole else ""}number.')
-    highest = highest or (_LARGEST_INT if whole else _LARGEST_FLOAT)
+        raise InputError(f'{field.name}={value!r} must be a {"whole " if whole else ""}number.')
+    if below is not None:
+        if not lowest <= value < below:
+            raise InputError(f'{field.name}={value} must be {lowest:g} or more, and below {below:g}.')
+        return
+    highest = field.metadata.get('highest', _LARGEST_INT if whole else _LARGEST_FLOAT)
     if not lowest <= value <= highest:
-        raise InputError(f'{name}={value} must be between {lowest} and {highest}.')
+        raise InputError(f'{field.name}={value} must be between {lowest} and {highest}.')
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """How often: after so many steps or seconds, one of which is 0."""
+    """A number of steps or of seconds; the other is 0."""
 
     steps: int
     seconds: float
 
 
 def parse_interval(text: str) -> Interval:
-    """`500` is every 500 steps, `30s` every 30 seconds. Raises `InputError` for anything else."""
+    """Parses `500` as 500 steps and `30s` as 30 seconds. Raises `InputError` for anything else."""
     match = re.fullmatch(r'(\d{1,9})(s?)', text)
     if not match or not int(match[1]):
         raise InputError(
@@ -54,126 +76,155 @@ def parse_interval(text: str) -> Interval:
 
 
 def parse_steps(text: str) -> tuple[int, int] | None:
-    """`10:20` is from step 10 to step 20; nothing is no profile. Raises `InputError` for anything else."""
+    """Parses `10:20` as (10, 20) and an empty text as None. Raises `InputError` for anything else."""
     if not text:
         return None
     match = re.fullmatch(r'(\d{1,9}):(\d{1,9})', text)
     if not match or int(match[1]) >= int(match[2]):
-        raise InputError(f'profile_steps={text!r} must be FIRST:LAST, two numbers of steps that rise, such as 10:20.')
+        raise InputError(f'profile_steps={text!r} must be FIRST:LAST, with FIRST below LAST, such as 10:20.')
     return int(match[1]), int(match[2])
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which text, and which windows of it a minibatch takes."""
+    """The text, and the windows of it that make up a minibatch."""
 
-    corpus: str = 'lyrics'
-    encoding: str = 'utf-8'
-    newlines: str = 'space'
-    max_characters: int = 0
-    valid_fraction: float = 0.0
-    min_count: int = 1
-    sampling: str = 'random'
-    batch_size: int = 32
-    num_steps: int = 35
+    corpus: str = _setting(
+        'lyrics',
+        f'Text to train on: {", ".join(corpus.NAMES)}, a text file, a folder, a glob in quotes, a .zip or .gz file, or '
+        'a URL.',
+    )
+    encoding: str = _setting('utf-8', 'Encoding of the text, such as utf-8, gb18030 or utf-16.')
+    newlines: str = _setting(
+        'space',
+        'space: each \\n and \\r becomes one space (so \\r\\n becomes two), as in the book. keep: the model learns '
+        'line breaks.',
+        choices=NEWLINES,
+    )
+    max_characters: int = _setting(0, 'Use only this many characters from the start of the text. 0: all.', lowest=0)
+    valid_fraction: float = _setting(
+        0.0,
+        'Fraction of the text, taken from its end, that is held out for evaluation and never trained on. 0: nothing.',
+        lowest=0.0,
+        below=1.0,
+    )
+    min_count: int = _setting(
+        1,
+        'Characters rarer than this in the training part are replaced by one unknown character (U+FFFD), which is '
+        'never generated. 1: off; the held-out perplexity then leaves out characters outside the training part.',
+        lowest=1,
+    )
+    sampling: str = _setting(
+        'random',
+        'random: windows in a new order each epoch, each from a zero state. consecutive: windows in the order of the '
+        'text, each from the last state of the window before it.',
+        choices=SAMPLING,
+    )
+    batch_size: int = _setting(32, 'B, windows per minibatch.', lowest=1)
+    num_steps: int = _setting(35, 'T, characters per window, through which gradients flow back.', lowest=1)
 
     def __post_init__(self):
-        _check_choice('newlines', self.newlines, NEWLINES)
-        _check_choice('sampling', self.sampling, SAMPLING)
-        _check_number('max_characters', self.max_characters, 0)
-        if not 0 <= self.valid_fraction < 1:
-            raise InputError(f'valid_fraction={self.valid_fraction} must be 0 (hold out nothing) or more, and below 1.')
-        _check_number('min_count', self.min_count, 1)
-        _check_number('batch_size', self.batch_size, 1)
-        _check_number('num_steps', self.num_steps, 1)
+        _check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The shape of the model and its first weights."""
+    """The architecture of the model and the initial values of its weights."""
 
-    cell: str = 'rnn'
-    activation: str = 'tanh'
-    hidden_size: int = 256
-    num_layers: int = 1
-    init_scale: float = 0.01
-    forget_bias: float = 0.0
-    dropout: float = 0.0
+    cell: str = _setting('rnn', 'Recurrent cell; gru applies the reset gate before the matrix product.', choices=CELLS)
+    activation: str = _setting('tanh', 'Nonlinearity of the hidden state (rnn only).', choices=ACTIVATIONS)
+    hidden_size: int = _setting(256, 'H, hidden units per layer.', lowest=1)
+    num_layers: int = _setting(1, 'L, recurrent layers; each reads the output of the layer below.', lowest=1)
+    init_scale: float = _setting(0.01, 'Standard deviation of the initial weights.', lowest=0.0)
+    forget_bias: float = _setting(0.0, 'Initial bias of the forget gate (lstm only).', lowest=-_LARGEST_FLOAT)
+    dropout: float = _setting(
+        0.0, 'Fraction of the outputs of each layer that is dropped in training. 0: off.', lowest=0.0, below=1.0
+    )
 
     def __post_init__(self):
-        _check_choice('cell', self.cell, CELLS)
-        _check_choice('activation', self.activation, ACTIVATIONS)
-        _check_number('hidden_size', self.hidden_size, 1)
-        _check_number('num_layers', self.num_layers, 1)
-        _check_number('init_scale', self.init_scale, 0.0)
-        _check_number('forget_bias', self.forget_bias, -_LARGEST_FLOAT)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f'dropout={self.dropout} must be 0 (off) or more, and below 1.')
-        self._check_together()
+        _check_fields(self)
+        self._check_cell()
 
-    def _check_together(self) -> None:
-        """Refuses what would be ignored: a run's settings say what it is."""
+    def _check_cell(self) -> None:
+        """Raises `InputError` for a setting that the cell would ignore."""
         if self.activation != ModelConfig.activation and self.cell != 'rnn':
             raise InputError(
                 f'activation={self.activation!r} does not go with cell={self.cell!r}, whose activations are fixed: '
-                f"leave activation out, or take cell='rnn'."
+                f"leave activation out, or use cell='rnn'."
             )
         if self.forget_bias and self.cell != 'lstm':
             raise InputError(
-                f'forget_bias={self.forget_bias} does not go with cell={self.cell!r}, which has no forget gate: leave '
-                f"forget_bias at 0, or take cell='lstm'."
+                f'forget_bias={self.forget_bias} does not go with cell={self.cell!r}, which does not have a forget '
+                f"gate: leave forget_bias at 0, or use cell='lstm'."
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How the weights are found, and what is shown meanwhile."""
+    """Optimisation, and how often a run saves, evaluates and samples."""
 
-    num_epochs: int = 250
-    optimizer: str = 'sgd'
-    learning_rate: float = 100.0
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: str = 'constant'
-    warmup_steps: int = 0
-    clip_norm: float = 0.01
-    seed: int = 0
-    bptt_windows: int = 1
-    jit: bool = True
-    checkpoint_every: str = '30s'
-    profile_steps: str = ''
-    evaluate_every: int = 1
-    early_stopping_patience: int = 0
-    sample_every: int = 50
-    sample_length: int = 50
-    prefixes: tuple[str, ...] = ('分开', '不分开')
+    num_epochs: int = _setting(250, 'Total epochs, counting those already trained in run_dir.', lowest=1)
+    optimizer: str = _setting('sgd', 'Optimizer.', choices=OPTIMIZERS)
+    learning_rate: float = _setting(
+        100.0,
+        'Initial learning rate. 100 is for sgd with --clip_norm=0.01; adam needs about 0.003.',
+        lowest=0.0,
+    )
+    momentum: float = _setting(0.0, 'Momentum (sgd and rmsprop only).', lowest=0.0, below=1.0)
+    weight_decay: float = _setting(0.0, 'Weight decay (adamw only), such as 0.01.', lowest=0.0)
+    schedule: str = _setting(
+        'constant',
+        'Learning rate over the run: constant; cosine, down to 0; exponential, down to a hundredth.',
+        choices=SCHEDULES,
+    )
+    warmup_steps: int = _setting(0, 'Minibatches over which the learning rate rises from 0.', lowest=0)
+    clip_norm: float = _setting(
+        0.01, 'Largest L2 norm of all gradients together. 0: no clipping.', lowest=0.0, highest=_LARGEST_NORM
+    )
+    seed: int = _setting(0, 'Random seed of the initial weights, the order of the windows and dropout.', lowest=0)
+    bptt_windows: int = _setting(
+        1,
+        'Consecutive windows through which the gradient flows back. 1: the state is detached before each window, as in '
+        'the book.',
+        lowest=1,
+    )
+    jit: bool = _setting(True, 'Compile with XLA: faster, and equal up to rounding.')
+    checkpoint_every: str = _setting(
+        '30s', 'Steps or seconds between checkpoints: a number of steps, such as 500, or of seconds, such as 30s.'
+    )
+    profile_steps: str = _setting(
+        '',
+        'FIRST:LAST, the steps to profile for TensorBoard, counted from 0. The profile includes all steps of the same '
+        'compiled call, up to 32. "pip install tensorboard-plugin-profile" shows it.',
+    )
+    evaluate_every: int = _setting(1, 'Epochs between evaluations on the held-out part. 0: none.', lowest=0)
+    early_stopping_patience: int = _setting(
+        0,
+        'Stop after this many evaluations without a lower held-out perplexity. 0: never. The best weights are kept in '
+        'either case.',
+        lowest=0,
+    )
+    sample_every: int = _setting(50, 'Epochs between text samples. 0: none.', lowest=0)
+    sample_length: int = _setting(50, 'Characters that a sample adds to its prefix.', lowest=0, highest=_LONGEST_SAMPLE)
+    prefixes: tuple[str, ...] = _setting(
+        ('分开', '不分开'),
+        'Prefixes of the samples, separated by commas. Put a prefix that contains a comma in double quotes. If the '
+        'text does not contain the characters of the default prefixes, its first word is used instead.',
+    )
 
     def __post_init__(self):
-        _check_number('num_epochs', self.num_epochs, 1)
-        _check_number('learning_rate', self.learning_rate, 0.0)
-        _check_number('momentum', self.momentum, 0.0)
-        _check_number('weight_decay', self.weight_decay, 0.0)
-        _check_number('warmup_steps', self.warmup_steps, 0)
-        _check_choice('optimizer', self.optimizer, OPTIMIZERS)
-        _check_choice('schedule', self.schedule, SCHEDULES)
+        _check_fields(self)
         self._check_optimizer()
         parse_interval(self.checkpoint_every)
         parse_steps(self.profile_steps)
-        _check_number('clip_norm', self.clip_norm, 0.0, _LARGEST_NORM)
-        _check_number('seed', self.seed, 0)
-        _check_number('bptt_windows', self.bptt_windows, 1)
-        _check_number('evaluate_every', self.evaluate_every, 0)
-        _check_number('early_stopping_patience', self.early_stopping_patience, 0)
         if self.early_stopping_patience and not self.evaluate_every:
             raise InputError(
                 f'early_stopping_patience={self.early_stopping_patience} counts evaluations, but evaluate_every=0 '
                 f'makes none. Set --evaluate_every to 1 or more, or --early_stopping_patience to 0.'
             )
-        _check_number('sample_every', self.sample_every, 0)
-        _check_number('sample_length', self.sample_length, 0, _LONGEST_SAMPLE)
         if not all(self.prefixes):
             raise InputError(
-                f'prefixes={",".join(self.prefixes)!r} has an empty prefix: each needs one character or more.'
+                f'prefixes={",".join(self.prefixes)!r} contains an empty prefix: each needs one character or more.'
             )
 
     def _check_optimizer(self) -> None:
@@ -181,12 +232,10 @@ class TrainingConfig:
         if adaptive and self.learning_rate > _LARGEST_ADAPTIVE_RATE:
             raise InputError(
                 f'learning_rate={self.learning_rate} is too large for optimizer={self.optimizer}, whose steps are about'
-                f' that large: give --learning_rate of {_LARGEST_ADAPTIVE_RATE} or less, such as 0.003.'
+                f' that large: set --learning_rate to {_LARGEST_ADAPTIVE_RATE} or less, such as 0.003.'
             )
         if self.momentum and self.optimizer not in ('sgd', 'rmsprop'):
-            raise InputError(f'momentum={self.momentum} is for optimizer=sgd or rmsprop; {self.optimizer} has its own.')
-        if self.momentum >= 1:
-            raise InputError(f'momentum={self.momentum} must be below 1.')
+            raise InputError(f'momentum={self.momentum} is for optimizer=sgd or rmsprop, not for {self.optimizer}.')
         if bool(self.weight_decay) != (self.optimizer == 'adamw'):
             raise InputError(
                 f'weight_decay={self.weight_decay} with optimizer={self.optimizer}: weight decay and adamw belong '
@@ -194,7 +243,7 @@ class TrainingConfig:
             )
 
 
-# What may differ when a run goes on. These do not touch the weights of a step; the corpus is compared by its text.
+# Settings that may change when a run resumes: they do not affect an update. The corpus is compared by its text.
 MAY_CHANGE = frozenset(
     {
         'corpus',
@@ -212,17 +261,17 @@ MAY_CHANGE = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All the settings of a run, in three groups whose fields have distinct names: the names of the flags."""
+    """All settings of a run, in three groups. Field names are distinct; each is also the name of a flag."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self):
-        """Refuses what needs another setting that is not there."""
+        """Raises `InputError` for a setting that requires another group's setting."""
         if self.training.bptt_windows > 1 and self.data.sampling != 'consecutive':
             raise InputError(
-                f'bptt_windows={self.training.bptt_windows} needs windows that follow each other, but sampling='
+                f'bptt_windows={self.training.bptt_windows} needs consecutive windows, but sampling='
                 f'{self.data.sampling} shuffles them. Set --sampling=consecutive, or leave --bptt_windows at 1.'
             )
         for name in ('evaluate_every', 'early_stopping_patience'):
@@ -234,16 +283,16 @@ class Config:
                 )
 
     def to_dict(self) -> dict:
-        """`{field: value}` over the three groups, ready for JSON."""
+        """Returns `{field: value}` over the three groups, ready for JSON."""
         return {name: value for group in dataclasses.asdict(self).values() for name, value in group.items()}
 
     @classmethod
     def from_dict(cls, values: dict) -> 'Config':
-        """The config with these values, and defaults for the rest. Raises `InputError` if a name or value is off."""
+        """Returns a config with these values and defaults for the rest. Raises `InputError` for a bad name or value."""
         return cls().replace(values)
 
     def replace(self, values: dict) -> 'Config':
-        """A copy in which the named fields have new values."""
+        """Returns a copy with new values for the named fields. Raises `InputError` for a bad name or value."""
         unknown = values.keys() - self.to_dict().keys()
         if unknown:
             raise InputError(f'config has no field {sorted(unknown)}; it has {sorted(self.to_dict())}.')
@@ -256,13 +305,13 @@ class Config:
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple]:
-    """`{field: (old value, new value)}` for the fields that must not change when a run goes on, but do."""
+    """Returns `{field: (old value, new value)}` for the fields that differ and must not change when a run resumes."""
     then, now = old.to_dict(), new.to_dict()
-    # A schedule that falls till the end of the run would be another one in a longer run.
+    # A falling schedule depends on the length of the run.
     may_change = MAY_CHANGE if old.training.schedule == 'constant' else MAY_CHANGE - {'num_epochs'}
     return {name: (then[name], now[name]) for name in then if name not in may_change and then[name] != now[name]}
 
 
 def _like(default, value):
-    """JSON and flags have lists where the fields have tuples."""
+    """Converts `value` to a tuple if the field holds one: JSON and flags hold lists."""
     return tuple(value) if isinstance(default, tuple) else value

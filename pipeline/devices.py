@@ -1,10 +1,10 @@
-"""Which device computes, and with how many threads: TensorFlow places everything, this says where."""
+"""The device that TensorFlow computes on, and its threads."""
 
 import tensorflow as tf
 
 
 def prepare() -> str:
-    """Lets GPU memory grow as needed instead of taking all of it; returns the device's name for people."""
+    """Makes TensorFlow allocate GPU memory as needed instead of all at once; returns the name of the device."""
     gpus = tf.config.list_physical_devices('GPU')
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -14,8 +14,8 @@ def prepare() -> str:
 
 
 def one_thread_an_operation() -> None:
-    """For what generates on the CPU: sharing one character's little work between threads costs more than it saves.
+    """Runs each operation on one thread: to split the work of one character between threads costs more than it saves.
 
-    Of requests at the same time each still has a thread. TensorFlow takes this only before it computes anything.
+    Concurrent requests still run on threads of their own. Call this before TensorFlow computes anything.
     """
     tf.config.threading.set_intra_op_parallelism_threads(1)

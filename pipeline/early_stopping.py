@@ -1,4 +1,4 @@
-"""When a run has got no better for too long."""
+"""Early stopping on the held-out loss."""
 
 import math
 
@@ -6,24 +6,24 @@ import tensorflow as tf
 
 
 class EarlyStopping(tf.Module):
-    """The lowest held-out loss so far, and how many evaluations ago that was.
+    """The lowest held-out loss so far and the number of evaluations since.
 
-    Both are variables, so that a checkpoint of the trainer has them and a resumed run stops where an unbroken one does.
+    Both are variables, so that checkpoints include them and a resumed run stops where an uninterrupted one would.
     """
 
     def __init__(self, patience: int):
-        """Asks to stop after `patience` evaluations without a lower loss; 0: never."""
+        """Stops after `patience` evaluations without a lower loss; 0: never."""
         super().__init__()
         self.patience = patience
         self._best = tf.Variable(math.inf, dtype=tf.float64, name='best')
         self._since_best = tf.Variable(0, dtype=tf.int64, name='since_best')
 
     def improves(self, nats: float) -> bool:
-        """Whether this loss is the lowest so far; NaN never is."""
+        """Returns whether this loss is the lowest so far; NaN never is."""
         return nats < self.best
 
     def note(self, nats: float) -> None:
-        """Takes one evaluation into account."""
+        """Records the loss of one evaluation, in nats per character."""
         if self.improves(nats):
             self._best.assign(nats)
             self._since_best.assign(0)
@@ -32,7 +32,7 @@ class EarlyStopping(tf.Module):
 
     @property
     def best(self) -> float:
-        """Nats a character; inf before the first evaluation."""
+        """Nats per character; inf before the first evaluation."""
         return float(self._best)
 
     @property
@@ -42,4 +42,5 @@ class EarlyStopping(tf.Module):
 
     @property
     def is_due(self) -> bool:
+        """Whether training should stop."""
         return 0 < self.patience <= self.since_best

@@ -14,7 +14,9 @@ from data import corpus
 from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
-from pipeline import run_directory
+from pipeline import devices, run_directory
+from pipeline.checkpoints import load_model
+from pipeline.config import DataConfig
 from pipeline.model import CharRNN, State
 from pipeline.run_directory import Recorded
 
@@ -151,6 +153,38 @@ def evaluate(model: CharRNN, recorded: Recorded, text: str, name: str) -> Evalua
     return Evaluation(reading.num_characters, len(reading.ids) - 1, reading.unknown_rate, nats)
 
 
+def evaluate_run(run_dir: pathlib.Path, which: str | None, text_settings: dict) -> tuple[str, str, Evaluation]:
+    """Evaluates a checkpoint of a run on a text.
+
+    Args:
+      run_dir: the run.
+      which: one of `config.CHECKPOINTS`; None: the best if the run has one, else the latest.
+      text_settings: fields of `DataConfig` that name a text; line breaks are read as in training unless it has
+        `newlines`. Empty: the held-out part of the run.
+
+    Returns:
+      The path of the checkpoint, the name of the text and its evaluation.
+
+    Raises:
+      InputError: the run, the checkpoint or the text cannot be read.
+    """
+    recorded = run_directory.read(run_dir)
+    if text_settings:
+        data = DataConfig(**{'newlines': recorded.config.data.newlines} | text_settings)
+        text, name = load_corpus(data), data.corpus
+    else:
+        text, name = held_out_part(run_dir, recorded), f'the held-out part of {recorded.config.data.corpus}'
+    devices.prepare()
+    model = CharRNN(recorded.config.model, len(recorded.vocabulary))
+    checkpoint = load_model(run_dir, model, which)
+    return checkpoint, name, evaluate(model, recorded, text, name)
+
+
+def load_corpus(data: DataConfig) -> str:
+    """Returns the text of `data`. Raises `InputError` if it cannot be read."""
+    return corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
+
+
 def held_out_part(run_dir: pathlib.Path, recorded: Recorded) -> str:
     """The text that the run held out.
 
@@ -163,8 +197,8 @@ def held_out_part(run_dir: pathlib.Path, recorded: Recorded) -> str:
             f'run_dir {str(run_dir)!r} held out no text: valid_fraction=0. Name one that it has not seen with '
             f'--corpus, or train with --valid_fraction=0.1.'
         )
-    text = corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
-    run_directory.check_same(run_dir, recorded, recorded.config, text)
+    text = load_corpus(data)
+    run_directory.check_same(run_dir, recorded, recorded.config, run_directory.text_sha256(text))
     return split(text, data.valid_fraction)[1]
 
 

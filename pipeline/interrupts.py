@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM as a request: finish what is in flight, save, leave."""
+"""Ctrl-C and SIGTERM as requests to stop cleanly."""
 
 import signal
 from types import FrameType
 
 
 class StopRequest:
-    """While entered, SIGINT and SIGTERM are noted instead of acted on; a second one acts as it always does."""
+    """A context in which the first SIGINT or SIGTERM is only recorded; a second one has its usual effect."""
 
     def __init__(self):
         self.signal: signal.Signals | None = None
@@ -13,7 +13,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a process that the signal ended: 130 for Ctrl-C, 143 for SIGTERM; 0 without one."""
+        """128 + the signal, as shells report it: 130 for Ctrl-C, 143 for SIGTERM; 0 without a signal."""
         return 128 + self.signal if self.signal else 0
 
     def __enter__(self) -> 'StopRequest':

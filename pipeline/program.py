@@ -1,5 +1,6 @@
-"""What every program here does the same: flags, errors for people, exit codes."""
+"""The frame of every program: flags, error messages, exit codes."""
 
+import io
 import json
 import os
 import pathlib
@@ -17,8 +18,8 @@ _HELP_FLAGS = {'h', 'help', 'helpshort', 'helpfull', '?'}
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits.
 
-    Exit codes: 0 or what `main` returns; 1 with one line on stderr when the user's input cannot be used; 130 on Ctrl-C;
-    141, without a word, when the reader of the output has gone, as `head` does.
+    Exit codes: 0 or what `main` returns; 1, with one line on stderr, on InputError; 130 on Ctrl-C;
+    141, without a message, when stdout was closed, as by `head`.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -31,7 +32,9 @@ def run(main: Callable[[], int | None]) -> None:
             sys.stdout.flush()
             return code
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it flushes at exit
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # else Python prints an error when it flushes at exit
             return _BROKEN_PIPE
         except InputError as error:
             print(f'error: {error}', file=sys.stderr)
@@ -41,30 +44,31 @@ def run(main: Callable[[], int | None]) -> None:
             return 130
 
     if sys.stdout is None:  # closed, as by `>&-`
-        sys.stdout = pathlib.Path(os.devnull).open('w')  # noqa: SIM115 - till the program ends
-    sys.stdout.reconfigure(errors='backslashreplace')  # what this terminal's encoding has not is shown, not a failure
+        sys.stdout = pathlib.Path(os.devnull).open('w')  # noqa: SIM115 - open until the program ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # escapes characters that its encoding lacks
     app.run(guarded, flags_parser=_parse_flags)
 
 
 def json_line(fields: dict) -> str:
-    """`fields` as a line of JSON for stdout, escaped where its encoding has not all characters."""
+    """Returns `fields` as a line of JSON, with characters escaped unless stdout is UTF-8."""
     return json.dumps(fields, ensure_ascii=sys.stdout.encoding.lower() != 'utf-8')
 
 
 def _check_text(arguments: list[str]) -> None:
-    """Raises `InputError` for an argument whose bytes are no text in the encoding of this environment."""
+    """Raises `InputError` for an argument whose bytes are not text in the encoding of this environment."""
     for argument in arguments:
         try:
             argument.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f'the argument {os.fsencode(argument)} is not {sys.getfilesystemencoding()}, the encoding of this '
-                f'environment: write it so, or set PYTHONUTF8=1 where the terminal writes UTF-8.'
+                f'the argument {os.fsencode(argument)!r} is not {sys.getfilesystemencoding()}, the encoding of this '
+                f'environment: use that encoding, or set PYTHONUTF8=1 if the terminal writes UTF-8.'
             ) from None
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """As absl does, but an error is one line, `-h` is known, and asking for help is no failure."""
+    """Parses flags as absl does, but prints errors on one line, accepts `-h` and exits with 0 after --help."""
     try:
         return flags.FLAGS([{'-h': '--help'}.get(argument, argument) for argument in argv])
     except flags.Error as error:

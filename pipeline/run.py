@@ -1,4 +1,4 @@
-"""One run, from its settings to its last checkpoint."""
+"""A run, from its settings to its last checkpoint."""
 
 import contextlib
 import dataclasses
@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from data import corpus
 from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
@@ -26,34 +25,39 @@ from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
 from pipeline.trainer import Progress, Trainer
 
-_LONGEST_FIRST_WORD = 10  # characters; some scripts do not part words
+_LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
 
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What a run learns from and is tested on."""
+    """The texts of a run: the part that it trains on and the held-out part."""
 
-    text: str
+    num_characters: int
+    """Of both parts."""
+    sha256: str
+    """Of both parts."""
     training_text: str
     vocabulary: Vocabulary
+    ids: np.ndarray
+    """`[N] int32`, the training part."""
     valid: evaluation.Reading | None
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """The held-out part of a run that evaluates on it."""
+    """Evaluation of a run on its held-out part."""
 
     loss: Callable[[], float]
-    """Nats a character under the weights as they stand."""
+    """Returns nats per character under the current weights."""
     best: BestCheckpoint
 
 
 def run(config: Config, run_dir: pathlib.Path | None) -> int:
-    """Trains in `run_dir`, from the start or from where it stands; returns the exit code.
+    """Starts or resumes the run in `run_dir`; returns the exit code.
 
     Args:
       config: the settings.
-      run_dir: where the run is kept; None makes a new one under `runs/`, once the settings go with the text.
+      run_dir: None: a new directory under runs/, made only after the settings are known to fit the corpus.
 
     Raises:
       InputError: the settings, the text or `run_dir` cannot be used together, or training cannot go on.
@@ -77,7 +81,7 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
         if run_directory.exists(run_dir):
-            run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.text)
+            run_directory.check_same(run_dir, run_directory.read(run_dir), config, material.sha256)
         try:
             return _run_alone(config, run_dir, material, windows)
         except tf.errors.ResourceExhaustedError as error:
@@ -89,16 +93,17 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
 
 
 def read_material(data: DataConfig) -> Material:
-    """Reads the corpus, cuts off its held-out tail and finds the vocabulary of the rest."""
-    text = corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
+    """Loads the corpus, splits off its held-out part and builds the vocabulary of the rest."""
+    text = evaluation.load_corpus(data)
     training_text, valid_text = split(text, data.valid_fraction)
     vocabulary = Vocabulary.from_text(training_text, data.min_count)
     valid = evaluation.read(valid_text, vocabulary, 'the held-out part') if valid_text else None
-    return Material(text, training_text, vocabulary, valid)
+    ids = vocabulary.encode(training_text)
+    return Material(len(text), run_directory.text_sha256(text), training_text, vocabulary, ids, valid)
 
 
 def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, windows: Windows) -> int:
-    """The run itself, once it is known to fit `run_dir` and to be alone there."""
+    """Runs in a `run_dir` that is locked and checked."""
     begun = run_directory.exists(run_dir)
     device = devices.prepare()
     model = CharRNN(config.model, len(material.vocabulary), config.training.seed)
@@ -106,11 +111,12 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     checkpoints.restore()
     epochs_done = trainer.step // windows.steps_per_epoch
-    last_step = config.training.num_epochs * windows.steps_per_epoch
-    recorded = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
-    run_directory.write(run_dir, recorded, material.vocabulary, material.text)
+    counts = np.bincount(material.ids, minlength=len(material.vocabulary)).tolist()
+    longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
+    recorded = run_directory.Recorded(longest, material.vocabulary, material.sha256, tuple(counts))
+    run_directory.write(run_dir, recorded, material.num_characters)
     print(
-        f'{config.data.corpus}: {len(material.text):,} characters, {len(material.vocabulary):,} distinct; '
+        f'{config.data.corpus}: {material.num_characters:,} characters, {len(material.vocabulary):,} distinct; '
         f'{windows.steps_per_epoch:,} minibatches an epoch; {model.num_parameters:,} parameters on {device}; {run_dir}'
     )
     if material.valid:
@@ -119,18 +125,17 @@ def _run_alone(config: Config, run_dir: pathlib.Path, material: Material, window
         print('nothing had been saved yet: begins again')
     if trainer.step:
         print(f'goes on after epoch {epochs_done} of {config.training.num_epochs}')
-    if reason := _nothing_left(trainer, last_step):
+    if reason := _nothing_left(trainer):
         print(reason)
         return 0
-    monitor = Monitor(run_dir, trainer.step, last_step, epochs_done, settings=config.to_dict())
+    monitor = Monitor(run_dir, trainer.step, trainer.last_step, epochs_done, settings=config.to_dict())
     profiler = Profiler(run_dir, parse_steps(config.training.profile_steps))
     held_out = _held_out(material.valid, trainer, run_dir) if material.valid else None
     generator = Generator(model, material.vocabulary)
-    ids = material.vocabulary.encode(material.training_text)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
         try:
-            train(trainer, ids, generator, monitor, profiler, checkpoints, stop, held_out)
-        except BrokenPipeError:  # who read along has gone: saved, as after Ctrl-C
+            train(trainer, material.ids, generator, monitor, profiler, checkpoints, stop, held_out)
+        except BrokenPipeError:  # stdout was closed (as by `head`): save, as on Ctrl-C
             _save(trainer, monitor, checkpoints)
             raise
     _say_what_next(run_dir, stop, profiler)
@@ -156,7 +161,7 @@ def train(
     stop: StopRequest,
     held_out: HeldOut | None = None,
 ) -> None:
-    """Trains to the end, to a request to stop or until it gets no better, shows what happens and saves."""
+    """Trains, reports and saves until the last epoch, a stop request or early stopping."""
     config = trainer.config
     hinted = False
     for progress in trainer.train(ids, profiler.before_call):
@@ -164,8 +169,10 @@ def train(
         profiler.after_call(progress.step)
         if progress.epoch_ended:
             due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
-            evaluated = held_out and _is_multiple(progress.epoch, config.evaluate_every)
-            monitor.after_epoch(progress, due, evaluate(trainer, held_out, progress) if evaluated else None)
+            valid_nats = None
+            if held_out and _is_multiple(progress.epoch, config.evaluate_every):
+                valid_nats = evaluate(trainer, held_out, progress)
+            monitor.after_epoch(progress, due, valid_nats)
             if due and config.sample_every and config.prefixes:
                 monitor.samples(progress.epoch, generator.texts(config.prefixes, config.sample_length))
             if not hinted and (hint := _hint(trainer, progress.loss)):
@@ -182,15 +189,15 @@ def train(
 
 
 def _save(trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints) -> None:
-    """Curves first: a checkpoint must not be ahead of them, or a killed run would leave a gap."""
+    """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""
     monitor.flush()
     checkpoints.save(trainer.step)
 
 
 def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
-    """The held-out loss after an epoch, nats a character; keeps the weights where it is the lowest so far.
+    """Returns the held-out loss after an epoch, in nats per character; saves the weights if it is the lowest so far.
 
-    The trainer hears of it last, when they are kept: a run that is cut off in between does the epoch again.
+    Early stopping is updated after the save: a run that is killed in between repeats the epoch.
     """
     nats = held_out.loss()
     if trainer.early_stopping.improves(nats):
@@ -200,17 +207,17 @@ def evaluate(trainer: Trainer, held_out: HeldOut, progress: Progress) -> float:
 
 
 def describe(valid: evaluation.Reading, vocabulary: Vocabulary) -> str:
-    """A line on the held-out part, and on what becomes of the characters in it that the training part has not."""
+    """Returns a line on the held-out part and on its characters that are not in the training part."""
     fate = 'left out (--min_count=2 would read them)' if vocabulary.unknown_id is None else 'read as U+FFFD'
     unknown = f'{valid.unknown_rate:.2%} of them unknown' + (f', {fate}' if valid.num_unknown else '')
     return f'held out: the last {valid.num_characters:,} characters, {unknown}'
 
 
 def usable_prefixes(prefixes: tuple[str, ...], vocabulary: Vocabulary, text: str) -> tuple[str, ...]:
-    """The prefixes; where they are the section's, and this text has not their characters, its first word instead.
+    """Returns the prefixes, or the first word of `text` if the default prefixes contain characters that it lacks.
 
     Raises:
-      InputError: the user's own prefix has a character that the text has not, and that cannot be read as unknown.
+      InputError: a prefix of the user contains a character outside the vocabulary, which has no unknown character.
     """
     if prefixes == TrainingConfig.prefixes and not all(vocabulary.knows(prefix) for prefix in prefixes):
         first_word = (text.split() or [text])[0]
@@ -225,9 +232,9 @@ def _held_out(valid: evaluation.Reading, trainer: Trainer, run_dir: pathlib.Path
     return HeldOut(functools.partial(scorer.nats, valid.ids), BestCheckpoint(run_dir, trainer.model))
 
 
-def _nothing_left(trainer: Trainer, last_step: int) -> str | None:
-    """Why there is nothing to train, and the way on, if that is so."""
-    if trainer.step >= last_step:
+def _nothing_left(trainer: Trainer) -> str | None:
+    """Returns why nothing is left to train and how to continue; None if something is left."""
+    if trainer.step >= trainer.last_step:
         return 'nothing left to train; give a larger --num_epochs to train on'
     if trainer.early_stopping.is_due:
         return f'{_stopped_early(trainer)}; give a larger --early_stopping_patience (0: off) to train on'
@@ -235,7 +242,7 @@ def _nothing_left(trainer: Trainer, last_step: int) -> str | None:
 
 
 def _hint(trainer: Trainer, nats: float) -> str | None:
-    """What to try, where an epoch without clipping was worse than no model at all: `nats` a character above ln V."""
+    """Returns advice if an epoch without clipping had a loss, `nats` per character, above ln V; else None."""
     size = trainer.model.vocabulary_size
     if trainer.config.clip_norm or nats <= evaluation.uniform_nats(size):
         return None

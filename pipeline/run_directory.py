@@ -1,22 +1,21 @@
-"""The run directory: what it records of a run, and whether a run may go on in it."""
+"""The run directory: the record of a run, and the check that a run may resume in it."""
 
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import hashlib
-import itertools
 import json
 import pathlib
 import platform
 from collections.abc import Iterator
 
+import filelock
 import keras
 import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
-from data.split import split
+from data.files import write_whole
 from data.vocabulary import Vocabulary
 from pipeline.config import Config, differences
 
@@ -26,17 +25,17 @@ _CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', '.lock'
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """What `config.json` and `vocabulary.json` say of a run."""
+    """The contents of `config.json` and `vocabulary.json`."""
 
     config: Config
     vocabulary: Vocabulary
     corpus_sha256: str
     counts: tuple[int, ...]
-    """How often the training part has each character of the vocabulary, by id."""
+    """Occurrences of each character of the vocabulary in the training part, by id."""
 
 
 def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
-    """Makes a directory of its own for a new run, such as `runs/lyrics-random-20261123-190500`, or that with `-2`.
+    """Makes a new directory, such as `runs/lyrics-random-20261123-190500`, with `-2` appended if that exists.
 
     Raises:
       InputError: it cannot be written.
@@ -45,17 +44,19 @@ def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
     name = f'{name}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
     try:
         RUNS.mkdir(exist_ok=True)
-        for number in itertools.count(1):
+        number = 1
+        while True:
             run_dir = RUNS / (f'{name}-{number}' if number > 1 else name)
-            with contextlib.suppress(FileExistsError):  # another run of the same second
+            with contextlib.suppress(FileExistsError):  # another run started in the same second
                 run_dir.mkdir()
                 return run_dir
+            number += 1
     except OSError as error:
         raise InputError(f'no new run can be written under {RUNS}/: {error}. Name a place with --run_dir.') from error
 
 
 def latest_run_dir() -> pathlib.Path:
-    """The run under `runs/` whose checkpoint is newest. Raises `InputError` if there is none."""
+    """Returns the run under `runs/` with the newest checkpoint. Raises `InputError` if there is none."""
     folders = [folder for folder in RUNS.glob('*/checkpoints') if any(folder.glob('*.index'))]
     if not folders:
         raise InputError(
@@ -65,36 +66,37 @@ def latest_run_dir() -> pathlib.Path:
 
 
 def exists(run_dir: pathlib.Path) -> bool:
-    """Whether a run was begun there."""
+    """Returns whether `run_dir` holds a run."""
     return (run_dir / _CONFIG).exists()
 
 
 @contextlib.contextmanager
 def lock(run_dir: pathlib.Path) -> Iterator[None]:
-    """Holds `run_dir` against other runs for as long as it is entered; a process that dies lets go.
+    """Locks `run_dir` against other runs; the system releases the lock of a process that dies.
 
     Raises:
       InputError: another process holds it, or it cannot be written or locked.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        file = (run_dir / _LOCK).open('w')
+        (run_dir / _LOCK).touch()
     except OSError as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.'
-            ) from error
-        except OSError as error:
-            raise InputError(f'run_dir {str(run_dir)!r} cannot be locked: {error}. Use another --run_dir.') from error
+    held = filelock.FileLock(run_dir / _LOCK)
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.') from error
+    except OSError as error:
+        raise InputError(f'run_dir {str(run_dir)!r} cannot be locked: {error}. Use another --run_dir.') from error
+    try:
         yield
+    finally:
+        held.release()
 
 
 def read(run_dir: pathlib.Path) -> Recorded:
-    """Reads what a run recorded. Raises `InputError` when `run_dir` is no run directory or its files are damaged."""
+    """Reads the record of a run. Raises `InputError` if `run_dir` does not hold a run or its files are damaged."""
     try:
         config = json.loads((run_dir / _CONFIG).read_text('utf-8'))
         vocabulary = json.loads((run_dir / _VOCABULARY).read_text('utf-8'))
@@ -112,32 +114,36 @@ def read(run_dir: pathlib.Path) -> Recorded:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
 
 
-def write(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
-    """Records a run, or, over a run that goes on, its config of now. Each file appears whole or not at all.
+def write(run_dir: pathlib.Path, record: Recorded, num_characters: int) -> None:
+    """Records a run, or the new config of a run that resumes. Each file appears complete or not at all.
+
+    Args:
+      run_dir: the directory of the run.
+      record: of the run.
+      num_characters: of the corpus.
 
     Raises:
       InputError: `run_dir` cannot be written.
     """
     versions = {'python': platform.python_version(), 'tensorflow': tf.__version__, 'keras': keras.__version__}
-    record = {
-        'config': config.to_dict(),
-        'corpus': {'sha256': text_sha256(text), 'num_characters': len(text)},
+    config = {
+        'config': record.config.to_dict(),
+        'corpus': {'sha256': record.corpus_sha256, 'num_characters': num_characters},
         'versions': versions | {'numpy': np.__version__},
     }
-    training_ids = vocabulary.encode(split(text, config.data.valid_fraction)[0])
-    counts = np.bincount(training_ids, minlength=len(vocabulary)).tolist()
+    vocabulary = {'characters': record.vocabulary.characters, 'counts': record.counts}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        _write_json(run_dir / _VOCABULARY, {'characters': vocabulary.characters, 'counts': counts})
-        _write_json(run_dir / _CONFIG, record)
+        _write_json(run_dir / _VOCABULARY, vocabulary)
+        _write_json(run_dir / _CONFIG, config)
     except OSError as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
 
 
-def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, text: str) -> None:
-    """Raises `InputError` with the differences, unless a run with this config and text may go on in `run_dir`."""
+def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, corpus_sha256: str) -> None:
+    """Raises `InputError` with the differences, unless a run with this config and corpus may resume in `run_dir`."""
     changed = [f'--{name} is {new!r}, was {old!r}' for name, (old, new) in differences(recorded.config, config).items()]
-    if not changed and text_sha256(text) != recorded.corpus_sha256:
+    if not changed and corpus_sha256 != recorded.corpus_sha256:
         changed = [f'the text of --corpus={config.data.corpus} is not the text that the run began with']
     if changed:
         raise InputError(
@@ -147,11 +153,9 @@ def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, text: 
 
 
 def text_sha256(text: str) -> str:
-    """SHA-256 of the normalised text in UTF-8."""
+    """Returns the SHA-256 of the normalised text in UTF-8."""
     return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 
 def _write_json(path: pathlib.Path, value: dict) -> None:
-    aside = path.with_suffix('.json.part')
-    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', 'utf-8')
-    aside.replace(path)
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + '\n')

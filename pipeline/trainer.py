@@ -60,8 +60,8 @@ class Trainer(tf.Module):
         self.model = model
         self.windows = windows
         self.config = config
-        self.optimizer = optimizers.optimizer(config, config.num_epochs * windows.steps_per_epoch)
-        self._schedule = optimizers.schedule(config, config.num_epochs * windows.steps_per_epoch)
+        self.optimizer = optimizers.optimizer(config, self.last_step)
+        self._schedule = optimizers.schedule(config, self.last_step)
         self.optimizer.build(model.trainable_variables)
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         # Sums over the epoch so far: loss, norm, clipped minibatches; so that a resumed epoch reports the whole epoch.
@@ -74,6 +74,11 @@ class Trainer(tf.Module):
         """Minibatches trained so far; the optimizer counts them."""
         return int(self.optimizer.iterations)
 
+    @property
+    def last_step(self) -> int:
+        """Minibatches trained at the end of the last epoch."""
+        return self.config.num_epochs * self.windows.steps_per_epoch
+
     def train(
         self, ids: np.ndarray, before_call: Callable[[int, int], None] = lambda first, last: None
     ) -> Iterator[Progress]:
@@ -85,9 +90,8 @@ class Trainer(tf.Module):
           DivergenceError: a loss or norm is not finite.
         """
         per_epoch = self.windows.steps_per_epoch
-        last_step = self.config.num_epochs * per_epoch
         calls = stacked(
-            self.windows, tf.constant(ids), self.step, last_step, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
+            self.windows, tf.constant(ids), self.step, self.last_step, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
         )
         start = time.perf_counter()
         for inputs, targets, count in calls:

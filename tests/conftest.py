@@ -1,5 +1,6 @@
 """What the tests share: TensorFlow without its notices, a small text, and models on it."""
 
+import collections
 import os
 import pathlib
 import signal
@@ -10,7 +11,8 @@ import tensorflow as tf
 import data  # noqa: F401 - before TensorFlow: keeps its start-up notices off the screen
 from data.vocabulary import Vocabulary
 from export.artifact.exporter import export
-from pipeline.config import ModelConfig
+from pipeline import run_directory
+from pipeline.config import Config, ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
 
@@ -20,6 +22,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你在河这边 我在河那边 ' * 12
 DEFAULT_LENGTH = 30
+
+
+def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
+    """Records a run that trains on all of `text`."""
+    counts = collections.Counter(text)
+    sha256 = run_directory.text_sha256(text)
+    record = run_directory.Recorded(config, vocabulary, sha256, tuple(counts[c] for c in vocabulary.characters))
+    run_directory.write(run_dir, record, len(text))
 
 
 @pytest.fixture(scope='session')

@@ -29,8 +29,9 @@ def test_a_layer_imports_only_the_layers_before_it(path):
 
 @pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_programs_have_flags(path):
-    """And what starts them has them parsed."""
-    is_program = "__name__ == '__main__'" in path.read_text('utf-8') or path == ROOT / 'pipeline/program.py'
+    """And the modules that parse and generate them."""
+    helpers = (ROOT / 'pipeline/program.py', ROOT / 'pipeline/flag_definitions.py')
+    is_program = "__name__ == '__main__'" in path.read_text('utf-8') or path in helpers
     assert ('absl.flags' in _imports(path)) == is_program
 
 

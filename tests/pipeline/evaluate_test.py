@@ -6,7 +6,7 @@ import math
 import pytest
 
 from data.vocabulary import Vocabulary
-from pipeline import evaluate
+from pipeline import evaluation
 from pipeline.config import Config
 from pipeline.run_directory import Recorded
 from tests.conftest import TEXT
@@ -14,7 +14,7 @@ from tests.conftest import TEXT
 
 def test_the_figures_of_a_text_agree_with_each_other(model, vocabulary):
     recorded = Recorded(Config(), vocabulary, '', (1,) * len(vocabulary))
-    figures = evaluate.evaluate(model, recorded, TEXT[:40] + '囧', 'x').to_dict()
+    figures = evaluation.evaluate(model, recorded, TEXT[:40] + '囧', 'x').to_dict()
     assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (41, 39, 1 / 41)
     for row in (figures, figures['unigram'], figures['uniform']):
         assert row['perplexity'] == pytest.approx(math.exp(row['nats_per_character']))
@@ -25,7 +25,7 @@ def test_the_figures_of_a_text_agree_with_each_other(model, vocabulary):
 
 def test_what_is_not_finite_is_null_in_json():
     nats = {'model': 800.0, 'unigram': 1.0, 'uniform': 2.0}
-    figures = json.loads(json.dumps(evaluate.Evaluation(9, 8, 0.0, nats).to_dict(), allow_nan=False))
+    figures = json.loads(json.dumps(evaluation.Evaluation(9, 8, 0.0, nats).to_dict(), allow_nan=False))
     assert figures['perplexity'] is None
     assert figures['nats_per_character'] == 800
 
@@ -34,7 +34,7 @@ def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
     """Rare in training, all of them the one character in the text: the unigram baseline counts it as that."""
     vocabulary = Vocabulary.from_text(TEXT, min_count=13)
     recorded = Recorded(Config(), vocabulary, '', tuple(range(len(vocabulary))))
-    figures = evaluate.evaluate(model, recorded, '囧😀囧', 'x').to_dict()
+    figures = evaluation.evaluate(model, recorded, '囧😀囧', 'x').to_dict()
     total, of_unknown = sum(recorded.counts) + len(vocabulary), recorded.counts[vocabulary.unknown_id] + 1
     assert figures['unigram']['perplexity'] == pytest.approx(total / of_unknown)
     assert figures['unknown_rate'] == 1
@@ -43,5 +43,5 @@ def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
 def test_where_most_is_unknown_the_table_says_what_that_means():
     nats = {'model': 1.0, 'unigram': 2.0, 'uniform': 3.0}
     warning = 'So much of this text is unknown to the model'
-    assert warning in evaluate.report(evaluate.Evaluation(9, 8, 0.26, nats))
-    assert warning not in evaluate.report(evaluate.Evaluation(9, 8, 0.25, nats))
+    assert warning in evaluation.report(evaluation.Evaluation(9, 8, 0.26, nats))
+    assert warning not in evaluation.report(evaluation.Evaluation(9, 8, 0.25, nats))

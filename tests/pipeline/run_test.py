@@ -1,6 +1,7 @@
 """The loop around the trainer: the held-out part, the best weights, early stopping and what resuming makes of them."""
 
 import contextlib
+import hashlib
 import json
 import pathlib
 import signal
@@ -21,7 +22,7 @@ from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
 from pipeline.trainer import Trainer
-from tests.conftest import TEXT
+from tests.conftest import TEXT, write_record
 
 VOCABULARY = Vocabulary.from_text(TEXT)
 IDS = VOCABULARY.encode(TEXT)
@@ -132,7 +133,7 @@ def test_stops_after_the_evaluations_without_improvement_and_saves(tmp_path, cap
         'checkpoint': f'ckpt-{4 * per_epoch}', 'step': 4 * per_epoch, 'epoch': 4, 'nats_per_character': 4.0,
     }  # fmt: skip
     assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{10 * per_epoch}')
-    assert 'give a larger --early_stopping_patience' in run._nothing_left(trainer, 30 * per_epoch)
+    assert 'give a larger --early_stopping_patience' in run._nothing_left(trainer)
 
 
 def test_never_stops_early_unless_asked_to(tmp_path):
@@ -253,10 +254,20 @@ def test_a_run_is_compared_with_its_place_when_it_is_alone_there(config, tmp_pat
 
     @contextlib.contextmanager
     def another_was_faster(run_dir):
-        run_directory.write(run_dir, config, VOCABULARY, TEXT)
+        write_record(run_dir, config, VOCABULARY, TEXT)
         with lock(run_dir):
             yield
 
     monkeypatch.setattr(run_directory, 'lock', another_was_faster)
     with pytest.raises(InputError, match='--seed is 1, was 0'):
         run.run(config.replace({'seed': 1}), tmp_path / 'run')
+
+
+def test_recorded_counts_are_those_of_the_training_part(config, tmp_path):
+    text = 'aacab' * 40 + 'b' * 200
+    (tmp_path / 'mine.txt').write_text(text, 'utf-8')
+    run.run(config.replace({'valid_fraction': 0.5, 'min_count': 50, 'prefixes': ('a',)}), tmp_path / 'run')
+    recorded = run_directory.read(tmp_path / 'run')
+    counts = dict(zip(recorded.vocabulary.characters, recorded.counts, strict=True))
+    assert counts == {'a': 120, '\ufffd': 80}
+    assert recorded.corpus_sha256 == hashlib.sha256(text.encode()).hexdigest()

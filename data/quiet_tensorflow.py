@@ -1,0 +1,70 @@
+"""Hides the start-up notices of TensorFlow: import this module before TensorFlow.
+
+The notices appear if the import fails or TF_CPP_MIN_LOG_LEVEL is set (0 shows everything). A program that does not need
+TensorFlow does not import it: this module only hooks into the import system.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from types import ModuleType
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow as usual and gives it a loader that hides the notices."""
+
+    def find_spec(self, name, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        """Returns the spec of TensorFlow; None, for any other module, leaves it to the other finders."""
+        if name != 'tensorflow' or 'TF_CPP_MIN_LOG_LEVEL' in os.environ:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec('tensorflow')
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _quietly(  # type: ignore[method-assign] # of this loader alone
+                lambda: _start(execute, module)
+            )
+        return spec
+
+
+def _start(execute: Callable[[ModuleType], None], tensorflow: ModuleType) -> None:
+    execute(tensorflow)
+    tensorflow.config.list_physical_devices()  # prints notices about the GPU
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    """Runs `action` with stderr redirected, and prints what it wrote there if it fails.
+
+    C++ code writes the notices, some before it reads TF_CPP_MIN_LOG_LEVEL, so the file descriptor is redirected.
+    """
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            action()
+        except KeyboardInterrupt:
+            sys.excepthook = _interrupted
+            raise
+        except BaseException:
+            hidden.seek(0)
+            os.write(shown, hidden.read())
+            raise
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+            del os.environ['TF_CPP_MIN_LOG_LEVEL']  # TensorFlow has read it; child processes set their own
+
+
+def _interrupted(*error) -> None:
+    """Prints one line instead of a traceback through TensorFlow, then restores the usual hook."""
+    sys.excepthook = sys.__excepthook__
+    print('interrupted', file=sys.stderr)
+
+
+sys.meta_path.insert(0, _QuietTensorFlow())

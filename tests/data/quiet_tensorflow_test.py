@@ -1,0 +1,42 @@
+"""The start-up notices of TensorFlow are hidden unless they are needed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def import_tensorflow(tmp_path):
+    """Returns a function that imports a fake TensorFlow with the given code in a new process."""
+
+    def start(code: str) -> subprocess.CompletedProcess:
+        (tmp_path / 'tensorflow.py').write_text(f'import os\nos.write(2, b"a notice\\n")\n{code}', 'utf-8')
+        environment = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
+        environment['PYTHONPATH'] = os.pathsep.join([str(tmp_path), str(ROOT)])
+        command = [sys.executable, '-c', 'import data, tensorflow']
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    return start
+
+
+def test_notices_are_hidden(import_tensorflow):
+    code = 'import types\nconfig = types.SimpleNamespace(list_physical_devices=lambda: os.write(2, b"no GPU"))'
+    process = import_tensorflow(code)
+    assert (process.returncode, process.stderr) == (0, '')
+
+
+def test_notices_are_shown_if_the_import_fails(import_tensorflow):
+    process = import_tensorflow('raise ImportError("no library")')
+    assert process.returncode == 1
+    assert process.stderr.startswith('a notice\nTraceback')
+    assert process.stderr.endswith('ImportError: no library\n')
+
+
+def test_ctrl_c_during_the_import_prints_one_line(import_tensorflow):
+    process = import_tensorflow('import signal\nos.kill(os.getpid(), signal.SIGINT)')
+    assert (process.returncode, process.stderr) == (-signal.SIGINT, 'interrupted\n')
