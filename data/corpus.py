@@ -1,4 +1,4 @@
-"""`--corpus` -> one string: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
+"""Reads a corpus as one string: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
 
 import codecs
 import difflib
@@ -37,25 +37,23 @@ def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_c
     r"""Reads the whole corpus as one normalised string.
 
     Args:
-      corpus: a name out of `NAMES`, an http(s) URL, a file (`.zip`: its `.txt` members; `.gz`: unpacked), a folder (all
-        its `.txt`, `.gz` and `.zip` files, below it too, in the order of their names) or a glob.
-      encoding: the name of a Python text encoding; a byte order mark at the start is dropped.
+      corpus: a name in `NAMES`, an http(s) URL, a file (`.zip`: its `.txt` members; `.gz`: decompressed), a folder (all
+        `.txt`, `.gz` and `.zip` files in it and its subfolders, in the order of their names) or a glob.
+      encoding: the name of a Python text encoding; a byte order mark at the start is removed.
       newlines: `space` turns each `\n` and each `\r` into one space, as the book's section does; `keep` keeps every
         line break as one `\n`.
-      max_characters: only so many from the start, counted after that; 0 takes all.
+      max_characters: the number of characters to take from the start, after normalisation; 0 takes all.
 
     Raises:
-      InputError: nothing there, nothing in it, bytes that `encoding` cannot decode, or another encoding than that of
-        a known name.
+      InputError: there is no such corpus, it is empty, or `encoding` cannot decode it, or is not the encoding of a
+        known corpus.
     """
     if corpus in NAMES and not _is_utf_8(encoding):
         raise InputError(f'encoding={encoding!r} does not go with corpus={corpus}, which is UTF-8: leave encoding out.')
     documents = [_decode(content, encoding, label) for path in _paths(corpus) for label, content in _documents(path)]
     text = _normalise('\n'.join(documents), newlines)[: max_characters or None]
     if not text.strip():
-        raise InputError(
-            f'corpus {corpus!r} is empty: there is no character in it to learn from. Give another --corpus.'
-        )
+        raise InputError(f'corpus {corpus!r} is empty or has only white space. Give another --corpus.')
     return text
 
 
@@ -71,19 +69,19 @@ def _paths(corpus: str) -> list[pathlib.Path]:
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such ~user, a NUL in it
-        raise InputError(f'corpus {corpus[:50]!r} cannot be looked for: {error}.') from error
+        raise InputError(f'corpus {corpus[:50]!r} is not a valid path: {error}.') from error
     if not found:
         raise InputError(_not_found(corpus))
     return found
 
 
 def _local_paths(path: pathlib.Path) -> list[pathlib.Path]:
-    """The file itself, or the files of a folder or glob in the order of their names."""
+    """Returns the file itself, or the files of a folder or glob in the order of their names."""
     if path.is_dir():
         found = sorted(p for p in path.rglob('*') if p.suffix.lower() in _FOLDER_SUFFIXES and p.is_file())
         if not found:
             raise InputError(
-                f'corpus folder {str(path)!r} holds no {", ".join(_FOLDER_SUFFIXES)} file. Name a file or glob.'
+                f'corpus folder {str(path)!r} contains no {", ".join(_FOLDER_SUFFIXES)} file. Name a file or a glob.'
             )
         return found
     if path.exists():
@@ -96,13 +94,13 @@ def _not_found(corpus: str) -> str:
     close = difflib.get_close_matches(corpus, [*NAMES, *siblings], n=1)
     hint = f' Did you mean {close[0]}?' if close else ''
     return (
-        f'corpus {corpus!r} is no file, folder or glob that matches one, no http(s) URL and no known name '
+        f'corpus {corpus!r} is not a file, a folder, a glob that matches a file, an http(s) URL or a known name '
         f'({", ".join(NAMES)}).{hint}'
     )
 
 
 def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    """Yields `(name for messages, bytes)` for each text in the file."""
+    """Yields `(name, bytes)` of each text in the file; messages use the name."""
     try:
         if path.suffix.lower() == '.zip':
             yield from _zip_members(path)
@@ -110,7 +108,7 @@ def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
             yield str(path), gzip.decompress(path.read_bytes())
         else:
             yield str(path), path.read_bytes()
-    # zipfile says RuntimeError for a member under a password and NotImplementedError (one too) for a method it lacks.
+    # zipfile raises RuntimeError for an encrypted member and its subclass NotImplementedError for an unknown method.
     except (
         OSError,
         EOFError,
@@ -120,20 +118,20 @@ def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
         RuntimeError,
         UnicodeDecodeError,
     ) as error:
-        raise InputError(f'cannot read {path}: {error}. Give a text file, or a sound .zip or .gz of one.') from error
+        raise InputError(f'cannot read {path}: {error}. Give a text file, or an undamaged .zip or .gz file.') from error
 
 
 def _zip_members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if _is_text_member(name))
         if not names:
-            raise InputError(f'{path} holds no .txt file, only: {", ".join(archive.namelist()[:5]) or "nothing"}.')
+            raise InputError(f'{path} contains no .txt file, only: {", ".join(archive.namelist()[:5]) or "nothing"}.')
         for name in names:
             yield f'{path}/{name}', archive.read(name)
 
 
 def _is_text_member(name: str) -> bool:
-    return name.lower().endswith('.txt') and not name.startswith('__MACOSX/')  # macOS keeps its own notes there
+    return name.lower().endswith('.txt') and not name.startswith('__MACOSX/')  # metadata of macOS
 
 
 def _is_utf_8(encoding: str) -> bool:
@@ -145,7 +143,7 @@ def _is_utf_8(encoding: str) -> bool:
 
 def _decode(content: bytes, encoding: str, label: str) -> str:
     if encoding.lower().replace('_', '-') == 'utf-8-sig':
-        encoding = 'utf-8'  # whose offsets in errors count the byte order mark
+        encoding = 'utf-8'  # its error offsets include the byte order mark
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -158,19 +156,19 @@ def _decode(content: bytes, encoding: str, label: str) -> str:
     if '\0' in text:
         offset = len(text[: text.index('\0')].encode(encoding))
         raise InputError(f'{label} has a NUL character at byte {offset:,} in {encoding}. {_advice(content, encoding)}')
-    if half := re.search('[\ud800-\udfff]', text):  # of a pair in UTF-16, by itself no character
+    if half := re.search('[\ud800-\udfff]', text):  # a lone surrogate is not a character
         raise InputError(
-            f'{label} has half a character (U+{ord(half[0]):04X}) in {encoding}. {_advice(content, encoding)}'
+            f'{label} has a lone surrogate (U+{ord(half[0]):04X}) in {encoding}. {_advice(content, encoding)}'
         )
     return text.removeprefix('\ufeff')
 
 
 def _advice(content: bytes, refused: str) -> str:
-    """Names an encoding that reads the bytes, where one does."""
+    """Returns advice that names an encoding that can decode the bytes, if there is one."""
     for encoding in _likely_encodings(content):
         if encoding != refused and _reads(content, encoding):
             return f'Try --encoding={encoding}.'
-    return 'The file may be damaged, or not be text.'
+    return 'The file may be damaged, or is not a text.'
 
 
 def _likely_encodings(content: bytes) -> tuple[str, ...]:
@@ -179,7 +177,7 @@ def _likely_encodings(content: bytes) -> tuple[str, ...]:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return ('utf-16',)
     if b'\0' in content:
-        return ('utf-16-le',) if content.index(b'\0') % 2 else ('utf-16-be',)  # the high half of an ASCII character
+        return ('utf-16-le',) if content.index(b'\0') % 2 else ('utf-16-be',)  # the high byte of an ASCII character
     return _LIKELY_ENCODINGS
 
 

@@ -1,4 +1,4 @@
-"""A URL -> a file in the data home, fetched once and checked."""
+"""Downloads a URL into the data home, once, and checks its digest."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ _LONGEST_NAME = 60  # characters: file systems take 255 bytes
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """A file on the web: where it is, what it is called here, and `(algorithm, hex digest)` when it is known."""
+    """A file on the web: its URL, its local name, and `(algorithm, hex digest)` if known."""
 
     url: str
     filename: str
@@ -28,12 +28,12 @@ class Remote:
 
 
 def data_home() -> pathlib.Path:
-    """`$CHARRNN_DATA_HOME`, by default `~/.cache/charrnn`."""
+    """Returns `$CHARRNN_DATA_HOME`; the default is `~/.cache/charrnn`."""
     return pathlib.Path(os.environ.get('CHARRNN_DATA_HOME') or '~/.cache/charrnn').expanduser()
 
 
 def remote_from_url(url: str) -> Remote:
-    """The file that stands at `url`, kept under a name of its own so that two URLs never share a file.
+    """Returns the file at `url`; its local name contains a hash of the URL, so that two URLs never share a file.
 
     Raises:
       InputError: `url` is malformed.
@@ -48,28 +48,28 @@ def remote_from_url(url: str) -> Remote:
 
 
 def fetch(remote: Remote) -> pathlib.Path:
-    """Returns the local copy of `remote`, downloading it if it is not in the data home yet.
+    """Returns the local copy of `remote`; downloads it first if the data home does not have it.
 
     Raises:
-      InputError: the file cannot be fetched or written, or its digest is not the expected one.
+      InputError: the file cannot be fetched or written, or its digest is not the known one.
     """
     path = data_home() / remote.filename
     if not path.exists():
         _download(remote, path)
-    elif remote.digest and _digest(path, remote.digest[0]) != remote.digest[1]:
-        raise InputError(_mismatch(remote, path) + f' Delete {path} to fetch it again.')
+    elif mismatch := _mismatch(remote, path):
+        raise InputError(f'{mismatch} Delete {path} to fetch it again.')
     return path
 
 
 def _download(remote: Remote, path: pathlib.Path) -> None:
-    """Downloads aside, checks, then renames: `path` appears whole and right, or not at all."""
+    """Downloads to a temporary file, checks it and renames it: `path` is never incomplete."""
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open('wb') as file:
             _copy(remote.url, file)
-        if remote.digest and _digest(part, remote.digest[0]) != remote.digest[1]:
-            raise InputError(_mismatch(remote, part) + ' Nothing was kept; try again.')
+        if mismatch := _mismatch(remote, part):
+            raise InputError(f'{mismatch} Nothing was kept; try again.')
         part.replace(path)
     except InputError:
         raise
@@ -105,14 +105,15 @@ def _bar(size: int):
     return Progbar(size or None, unit_name='byte')
 
 
-def _digest(path: pathlib.Path, algorithm: str) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _mismatch(remote: Remote, path: pathlib.Path) -> str:
+def _mismatch(remote: Remote, path: pathlib.Path) -> str | None:
+    """Returns an error message if the digest of `path` is not the known one."""
+    if not remote.digest:
+        return None
     algorithm, expected = remote.digest
+    with path.open('rb') as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found == expected:
+        return None
     return (
-        f'{remote.filename} is not the file that {remote.url} is known to hold: its {algorithm} is '
-        f'{_digest(path, algorithm)}, it must be {expected}.'
+        f'{remote.filename} from {remote.url} is not the known file: its {algorithm} is {found}; it must be {expected}.'
     )

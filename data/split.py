@@ -1,18 +1,17 @@
-"""One text -> the part to learn from, and a tail that is held out."""
+"""Splits a text into a training part and a held-out part."""
 
 from data.errors import InputError
 
-_FEWEST = 2  # characters: the first is only read, the second is predicted
+_FEWEST = 2  # characters: one to read and one to predict
 
 
 def split(text: str, valid_fraction: float) -> tuple[str, str]:
-    """Cuts the last `valid_fraction` of the characters off: `(training part, held-out part)`.
+    """Returns `(training part, held-out part)`; the held-out part is the last `valid_fraction` of the characters.
 
-    The tail is contiguous, so that what is held out reads as the corpus does, and both parts are texts of their own:
-    windows that are taken from the training part alone cannot cross the cut. A fraction of 0 holds out nothing.
+    No training window crosses the cut. A fraction of 0 holds out nothing.
 
     Raises:
-      InputError: so few characters are held out that none of them could be predicted, or none is left to learn from.
+      InputError: the held-out part is too short to predict a character, or the training part is empty.
     """
     held_out = round(len(text) * valid_fraction)
     if valid_fraction and held_out < _FEWEST:

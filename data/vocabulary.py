@@ -9,41 +9,41 @@ import tensorflow as tf
 from data.errors import InputError
 
 UNKNOWN = '\N{REPLACEMENT CHARACTER}'
-"""U+FFFD, Unicode's own sign for a character that cannot be shown: what a vocabulary that has it reads others as."""
+"""U+FFFD, the unknown character. A vocabulary that contains it reads all other new characters as U+FFFD."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The V distinct characters of a corpus in the order of their code points; a character's id is its place there.
+    """The V distinct characters of a corpus, sorted by code point; the id of a character is its index.
 
-    A character is one code point. Being sorted, the vocabulary finds a code point by binary search, in NumPy and in the
-    graph alike: there is no table to initialise, and nothing but a constant to export.
+    A character is one code point. Lookup is a binary search in the sorted code points, in NumPy and in the graph: the
+    export needs no lookup table, only a constant.
 
-    A vocabulary with U+FFFD in it reads every character that it has not as that one, the *unknown* character; a
-    vocabulary without it refuses such a character by name.
+    A vocabulary with U+FFFD, the *unknown* character, reads every new character as U+FFFD. A vocabulary without U+FFFD
+    refuses new characters.
     """
 
     characters: str
 
     def __post_init__(self):
         if not self.characters or list(self.characters) != sorted(set(self.characters)):
-            raise InputError(f'a vocabulary is one or more distinct characters in order, not {self.characters[:20]!r}.')
+            raise InputError(f'a vocabulary must be distinct characters in sorted order, not {self.characters[:20]!r}.')
 
     @classmethod
     def from_text(cls, text: str, min_count: int = 1) -> 'Vocabulary':
-        """The characters that `text` has `min_count` times or more.
+        """Returns the vocabulary of the characters that occur at least `min_count` times in `text`.
 
-        Above 1 there is always U+FFFD too, even if no character is so rare: what such a run does with a new character
-        does not hang on the accident of its text.
+        If `min_count` is above 1, the vocabulary always contains U+FFFD, so that the treatment of new characters does
+        not depend on the text.
 
         Raises:
-          InputError: no character is that frequent.
+          InputError: no character occurs `min_count` times.
         """
         frequent = {c for c, count in collections.Counter(text).items() if count >= min_count} - {UNKNOWN}
         if not frequent:
             raise InputError(
-                f'min_count={min_count} leaves no character: none occurs that often in the {len(text):,} characters to '
-                f'learn from. Lower --min_count.'
+                f'min_count={min_count} leaves no character: none occurs that often in the {len(text):,} characters of '
+                f'the training part. Lower --min_count.'
             )
         return cls(''.join(sorted(frequent | ({UNKNOWN} if min_count > 1 or UNKNOWN in text else set()))))
 
@@ -52,15 +52,14 @@ class Vocabulary:
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of U+FFFD, where there is one."""
+        """The id of U+FFFD; None if the vocabulary does not contain it."""
         return self.characters.index(UNKNOWN) if UNKNOWN in self.characters else None
 
     def encode(self, text: str, name: str = 'text') -> np.ndarray:
-        """`text` as ids, `[len(text)] int32`.
+        """Returns the ids of `text`, `[len(text)] int32`.
 
         Raises:
-          InputError: `text` (called `name`) has a character that the vocabulary has not, and there is no U+FFFD to
-            read it as.
+          InputError: `text` (`name` in the message) has a character outside a vocabulary without U+FFFD.
         """
         ids, absent = self._look_up(text)
         if absent.any() and self.unknown_id is None:
@@ -69,12 +68,11 @@ class Vocabulary:
         return ids
 
     def encode_any(self, text: str) -> tuple[np.ndarray, int]:
-        """Text that the model was not trained on: its ids, `[K] int32`, and how many of its characters are unknown.
+        """Returns the ids of a text that may have new characters, `[K] int32`, and the number of unknown characters.
 
-        With U+FFFD in the vocabulary, an unknown character is read as that, and K = len(text). Without it a model gives
-        such a character no probability at all and has no weights to read it with: it is left out, as if it did not
-        stand in the text. The other rule in use, to add U+FFFD when the held-out part needs it, would let that part
-        change the model, and put a character into every sum whose weights no training text ever moved.
+        If the vocabulary contains U+FFFD, unknown characters are read as U+FFFD, and K = len(text). If it does not,
+        unknown characters are left out: the model has no weights to read them and gives them no probability. Adding
+        U+FFFD for the held-out part would let that part change the model.
         """
         ids, absent = self._look_up(text)
         if self.unknown_id is None:
@@ -82,20 +80,20 @@ class Vocabulary:
         return ids, int(np.sum(ids == self.unknown_id))
 
     def knows(self, text: str) -> bool:
-        """Whether every character of `text` is one of the vocabulary, none read as unknown."""
+        """Returns whether the vocabulary contains every character of `text`."""
         return not self._look_up(text)[1].any()
 
     def decode(self, ids: np.ndarray) -> str:
-        """Ids of any one-dimensional integer array as a string."""
+        """Returns the string of a one-dimensional integer array of ids."""
         return ''.join(self.characters[i] for i in ids)
 
     def encode_tensor(self, text: tf.Tensor, name: str) -> tf.RaggedTensor:
-        """In the graph: `[N]` UTF-8 strings -> ids `[N, None] int32`, each row as long as its string.
+        """Encodes `[N]` UTF-8 strings in the graph: ids `[N, None] int32`, ragged.
 
-        It takes memory for the characters that there are: whoever fills the rows up to the longest checks that first.
+        Check the row lengths before you pad the result: padding takes memory for N times the longest row.
 
         Raises:
-          InvalidArgumentError (when run): as `encode`; the message names `name`, its row and the character.
+          InvalidArgumentError (when run): as `encode`; the message gives `name`, the row and the character.
         """
         points = tf.strings.unicode_decode(text, 'UTF-8')
         known = tf.constant(_code_points(self.characters).astype(np.int32))
@@ -109,13 +107,13 @@ class Vocabulary:
             return points.with_flat_values(tf.identity(flat_ids))
 
     def decode_tensor(self, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-        """In the graph: the first `lengths[n]` ids of row n of `[N, P] int32` -> `[N]` UTF-8 strings."""
+        """Decodes in the graph: the first `lengths[n]` ids of row n of `[N, P] int32` -> `[N]` UTF-8 strings."""
         known = tf.constant(_code_points(self.characters).astype(np.int32))
         points = tf.RaggedTensor.from_tensor(tf.gather(known, ids), lengths=lengths)
         return tf.strings.unicode_encode(points, 'UTF-8')
 
     def _look_up(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Ids `[len(text)] int32`, U+FFFD's where a character is absent, and where one is, `[len(text)] bool`."""
+        """Returns ids `[len(text)] int32` (absent characters: that of U+FFFD) and `[len(text)] bool`: absent."""
         points, known = _code_points(text), _code_points(self.characters)
         ids = np.minimum(np.searchsorted(known, points), len(known) - 1)
         absent = known[ids] != points
@@ -127,7 +125,7 @@ class Vocabulary:
         return f'which is not among the {len(self)} characters this model was trained on'
 
     def _assert_none(self, absent: tf.Tensor, points: tf.RaggedTensor, name: str) -> tf.Operation:
-        """Fails with the first absent character; `absent` marks the flat values of `points`."""
+        """Asserts that no flat value of `points` is `absent`; the message names the first one."""
 
         def message() -> tf.Tensor:
             first = tf.argmax(tf.cast(absent, tf.int32))
@@ -147,7 +145,7 @@ def _code_points(text: str) -> np.ndarray:
 
 
 def _hexadecimal(point: tf.Tensor) -> tf.Tensor:
-    """A code point (scalar int32) in hexadecimal, at least four digits."""
+    """Returns a code point (scalar int32) in hexadecimal, with at least four digits."""
     digits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(point, tf.constant([20, 16, 12, 8, 4, 0])), 15)
     padded = tf.strings.reduce_join(tf.gather(list('0123456789ABCDEF'), digits))
     return tf.strings.regex_replace(padded, '^0{1,2}', '')

@@ -1,7 +1,7 @@
-"""Global step -> minibatch `[B, T]`: the windows of the corpus that each takes, and the tf.data pipeline of them.
+"""Maps a global step to its minibatch of windows `[B, T]`, in a tf.data pipeline.
 
-Everything here is a pure function of the global step. There is no shuffle buffer: resuming a run is starting the range
-elsewhere, and every machine computes the same stream.
+Every function here is a pure function of the global step. There is no shuffle buffer: a resumed run starts the range at
+its step, and every machine computes the same stream.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ from data.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """The B windows of T characters (and T targets, one further) that each minibatch takes from N characters.
+    """The windows of N characters: each minibatch has B windows of T inputs and T targets, shifted by one.
 
-    `random`: the `(N-1)//T` windows that start at multiples of T, in a new order each epoch, B at a time, the rest
-    dropped. `consecutive`: B rows of `N//B` characters, each walked from its start, T at a time; minibatch i+1 goes on
-    where minibatch i ended. (Dive into Deep Learning, Chinese edition v1, section 6.3.)
+    `random`: the `(N-1)//T` windows that start at multiples of T, in a new order each epoch, B per minibatch; the rest
+    is dropped. `consecutive`: B rows of `N//B` characters; each minibatch takes the next T characters of every row.
+    (Dive into Deep Learning, Chinese edition v1, section 6.3.)
     """
 
     num_characters: int
@@ -26,7 +26,7 @@ class Windows:
     sampling: str = 'random'
     seed: int = 0
     context: int = 0
-    """So many windows before its own come in front of the inputs; consecutive sampling only."""
+    """Number of preceding windows that are prepended to the inputs (consecutive sampling only)."""
 
     def __post_init__(self):
         needed = self.batch_size * (self.num_steps + (self.sampling == 'consecutive')) + (self.sampling == 'random')
@@ -40,7 +40,7 @@ class Windows:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Minibatches an epoch."""
+        """Minibatches per epoch."""
         if self.sampling == 'random':
             return self._num_windows // self.batch_size
         return (self._row_length - 1) // self.num_steps
@@ -54,31 +54,31 @@ class Windows:
         return self.num_characters // self.batch_size
 
     def offsets(self, step: tf.Tensor) -> tf.Tensor:
-        """Where the windows of global step `step` (scalar int64) start in the corpus, `[B] int64`."""
+        """Returns the start positions of the windows of global step `step` (scalar int64), `[B] int64`."""
         epoch, index = step // self.steps_per_epoch, step % self.steps_per_epoch
         rows = tf.range(self.batch_size, dtype=tf.int64)
         if self.sampling == 'consecutive':
             return rows * self._row_length + index * self.num_steps
         return self._shuffled(index * self.batch_size + rows, epoch) * self.num_steps
 
-    def _shuffled(self, places: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-        """The windows that stand at `places` in the order of `epoch`, without making the whole order.
+    def _shuffled(self, indices: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        """Returns the windows at `indices` of the permutation of `epoch`, without computing the whole permutation.
 
-        `index_shuffle` heeds no more than the low bits of its seed (8 of each number, up to 65,536 windows), so that
-        epoch 256 would repeat epoch 0: hence mixed seeds, and two permutations one after the other.
+        `index_shuffle` uses only the low bits of its seed (8 bits of each number, up to 65,536 windows): epoch 256
+        would repeat epoch 0. So the seeds are mixed, and two permutations are composed.
         """
         seeds = tf.random.stateless_uniform(
             [2, 2], tf.stack([self.seed, epoch]), minval=None, maxval=None, dtype=tf.int64, alg='philox'
         )
         for seed in tf.unstack(seeds):
-            places = tf.random.experimental.index_shuffle(places, seed, max_index=self._num_windows - 1)
-        return places
+            indices = tf.random.experimental.index_shuffle(indices, seed, max_index=self._num_windows - 1)
+        return indices
 
     def minibatch(self, ids: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N] int32`.
+        """Returns inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N] int32`.
 
-        With C windows of context the inputs are `[B, (C+1)·T]`, and the targets belong to the last T of them. Where a
-        row has not so many windows yet, what stands in their place is of no meaning.
+        With C windows of context the inputs are `[B, (C+1)·T]`, and the targets belong to the last T inputs. Near the
+        start of a row the missing context is filled with arbitrary characters; callers ignore it.
         """
         first = -self.context * self.num_steps
         window = self.offsets(step)[:, tf.newaxis] + tf.range(first, self.num_steps + 1, dtype=tf.int64)
@@ -89,12 +89,12 @@ class Windows:
 def minibatches(
     windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *, shard: int = 0, num_shards: int = 1
 ) -> tf.data.Dataset:
-    """The minibatches of the global steps `first_step` to `last_step - 1`, each `([B, T], [B, T]) int32`.
+    """Returns the minibatches of the global steps `first_step` to `last_step - 1`, each `([B, T], [B, T]) int32`.
 
-    Worker `shard` of `num_shards` gets the B / num_shards rows of each minibatch that stand at its place.
+    Worker `shard` of `num_shards` gets its B / num_shards rows of each minibatch.
 
     Raises:
-      InputError: B is no multiple of `num_shards`.
+      InputError: B is not a multiple of `num_shards`.
     """
     rows, rest = divmod(windows.batch_size, num_shards)
     if rest:
@@ -109,10 +109,10 @@ def minibatches(
 
 
 def stacked(windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *, stack_size: int) -> tf.data.Dataset:
-    """The same minibatches, up to S = `stack_size` of one epoch at a time, for one compiled call each.
+    """Returns the same minibatches in stacks of up to S = `stack_size` of one epoch, one stack per compiled call.
 
-    Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. The shape is always the same,
-    so that the call is compiled once: after the first `count` minibatches, zeros fill up the stack.
+    Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. Zeros pad the stack after the
+    first `count` minibatches, so that its shape is constant and the call is compiled once.
     """
     per_epoch = windows.steps_per_epoch
 

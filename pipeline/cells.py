@@ -1,11 +1,12 @@
-"""The recurrences: one step of each, and all T steps with back-propagation through time written out.
+"""The recurrent cells: one step, and T steps with back-propagation through time written out.
 
-Shapes as in `model.py`, and G for the gates of a cell. Everything is time-major here: `[T, B, ...]`. A sequence
-`[T, B, G·H]`, a weight `[H, G·H]` and a bias `[G·H]` hold a cell's gates side by side, in the order of `Cell.gates`.
+Shapes are those of `model.py`; G is the number of gates of a cell. Sequences are time-major, `[T, B, ...]`. A
+sequence `[T, B, G·H]`, a weight `[H, G·H]` and a bias `[G·H]` hold the gates side by side in the
+order of `Cell.gates`.
 
-The backward loops follow Werbos (1990) with the sums taken apart: a loop back through time only carries d(state) and
-writes d(pre-activations); the gradient of the recurrent weight is a product over all T·B rows after it, and what is
-elementwise and needs no carried gradient is worked out for all T steps before it.
+The gradient is back-propagation through time (Werbos 1990), with everything that needs no carried gradient moved out of
+the loop. Before the loop, the elementwise derivatives are computed for all steps. The loop carries d(state) and writes
+d(pre-activations). After the loop, the gradient of the recurrent weight is one product over all T·B rows.
 """
 
 import dataclasses
@@ -19,26 +20,26 @@ Tensors = tuple[tf.Tensor, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A recurrence. Its state is a tuple of `num_parts` tensors `[B, H]`, the first of which is its output."""
+    """A recurrent cell. Its state is a tuple of `num_parts` tensors `[B, H]`; the first is its output."""
 
     gates: tuple[str, ...]
-    """What stands side by side in the weights, named as in the equations."""
+    """Names of the gates in the equations, in the order of the weights' columns."""
     num_parts: int
     saved: tuple[int, ...]
-    """How many H wide is each tensor that `forward` saves for the way back."""
+    """Widths, in multiples of H, of the tensors that `forward` saves for the backward pass."""
     forward: Callable[[tf.Tensor, State, Tensors], tuple[State, Tensors]]
-    """`(projected [B, G·H], state, weights)` -> the new state, and what it saves, `[B, width·H]`."""
-    slopes: Callable[[State, State, Tensors], Tensors]
-    """All T steps' `(new states, states before, saved)` -> what `backward` multiplies with, each `[T, B, ...]`."""
+    """`(projected [B, G·H], state, weights)` -> the new state, and the saved tensors `[B, width·H]`."""
+    derivatives: Callable[[State, State, Tensors], Tensors]
+    """`(new states, previous states, saved)` of all T steps -> the factors that `backward` uses, each `[T, B, ...]`."""
     backward: Callable[[State, Tensors, Tensors], tuple[State, tf.Tensor]]
-    """`(d(new state), slopes, weights)` of one step -> d(state before), and d(pre-activations) `[B, G·H]`."""
+    """`(d(new state), derivatives, weights)` of one step -> d(previous state), and d(pre-activations) `[B, G·H]`."""
     weight_gradient: Callable[[tf.Tensor, Tensors, tf.Tensor], tf.Tensor]
-    """All T steps' `(hidden before, saved, d(pre-activations))` -> d(w_hh) `[H, G·H]`."""
+    """`(previous hidden states, saved, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
-    """`w_hh [H, G·H]` -> the weights that a step multiplies with; taken apart once, before the loops."""
+    """`w_hh [H, G·H]` -> the matrices that one step uses; called once, before the loops."""
 
     def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """T steps over `projected`, `[T, B, G·H]`: the outputs `[T, B, H]`, and the state after the last."""
+        """Runs T steps over `projected`, `[T, B, G·H]`; returns the outputs `[T, B, H]` and the last state."""
 
         @tf.custom_gradient
         def unrolled(projected, w_hh, *state):
@@ -49,8 +50,8 @@ class Cell:
                 before = tuple(
                     tf.concat([s[tf.newaxis], all_s[:-1]], 0) for s, all_s in zip(state, states, strict=True)
                 )
-                slopes = self.slopes(states, before, saved)
-                d_state, d_pre = self._backward_loop(d_outputs, d_last, slopes, weights, projected.shape)
+                derivatives = self.derivatives(states, before, saved)
+                d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, weights, projected.shape)
                 return d_pre, self.weight_gradient(before[0], saved, d_pre), *d_state
 
             return (states[0], *last), gradient
@@ -59,7 +60,7 @@ class Cell:
         return outputs, tuple(last)
 
     def _forward_loop(self, projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, State, Tensors]:
-        """The last state; all states and all that is saved, `[T, B, ...]`."""
+        """Returns the last state, and all states and saved tensors, `[T, B, ...]`."""
         num_steps = projected.shape[0]
         batch_size, size = state[0].shape
         states = tuple(_array(num_steps, [batch_size, size]) for _ in state)
@@ -73,14 +74,16 @@ class Cell:
         return state, _stack(states), _stack(saved)
 
     def _backward_loop(
-        self, d_outputs: tf.Tensor, d_state: State, slopes: Tensors, weights: Tensors, shape: tf.TensorShape
+        self, d_outputs: tf.Tensor, d_state: State, derivatives: Tensors, weights: Tensors, shape: tf.TensorShape
     ) -> tuple[State, tf.Tensor]:
-        """d(first state), and d(pre-activations) of the shape `[T, B, G·H]`."""
+        """Returns d(first state), and d(pre-activations) of the given `shape`, `[T, B, G·H]`."""
         num_steps = shape[0]
 
         def body(t, d_state, d_pre):
             d_hidden, *others = d_state
-            d_state, d_pre_t = self.backward((d_outputs[t] + d_hidden, *others), tuple(s[t] for s in slopes), weights)
+            d_state, d_pre_t = self.backward(
+                (d_outputs[t] + d_hidden, *others), tuple(s[t] for s in derivatives), weights
+            )
             return t - 1, d_state, d_pre.write(t, d_pre_t)
 
         start = (num_steps - 1, d_state, _array(num_steps, shape[1:]))
@@ -89,24 +92,32 @@ class Cell:
 
 
 def make(name: str, activation: str = 'tanh') -> Cell:
-    """The cell of this name: rnn, gru or lstm; `activation`, tanh or relu, is the rnn's."""
+    """Returns the cell `name`: rnn, gru or lstm. `activation`, tanh or relu, applies to the rnn only."""
     return {'rnn': _RNN[activation], 'gru': _GRU, 'lstm': _LSTM}[name]
 
 
 # --- rnn: H = f(X W_xh + H W_hh + b_h). Dive into Deep Learning (Chinese edition, v1), section 6.4.
 
 
-def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], slope: Callable[[tf.Tensor], tf.Tensor]) -> Cell:
-    """`slope` is the activation's, as a function of the activation's value."""
+def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], derivative: Callable[[tf.Tensor], tf.Tensor]) -> Cell:
+    """`derivative` is that of the activation, as a function of the activation's value."""
 
     def forward(projected, state, weights):
         return (activate(projected + state[0] @ weights[0]),), ()
 
-    def backward(d_state, slopes, weights):
-        d_pre = d_state[0] * slope(slopes[0])  # in the loop: cheaper than another pass over [T, B, H]
+    def backward(d_state, derivatives, weights):
+        d_pre = d_state[0] * derivative(derivatives[0])  # in the loop: cheaper than another pass over [T, B, H]
         return (tf.matmul(d_pre, weights[0], transpose_b=True),), d_pre
 
-    return Cell(('h',), 1, (), forward, lambda states, before, saved: states, backward, _one_product)
+    return Cell(
+        gates=('h',),
+        num_parts=1,
+        saved=(),
+        forward=forward,
+        derivatives=lambda states, before, saved: states,
+        backward=backward,
+        weight_gradient=_one_product,
+    )
 
 
 def _one_product(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) -> tf.Tensor:
@@ -121,7 +132,7 @@ _RNN = {
 
 
 # --- gru: Z, R = sigm(X W_x· + H W_h· + b_·), H~ = tanh(X W_xh + (R H) W_hh + b_h), H' = Z H + (1 - Z) H~.
-# Section 6.7: the reset gate stands before the product, as in Cho et al. (2014).
+# Section 6.7: the reset gate is applied before the product, as in Cho et al. (2014).
 
 
 def _gru_split(w_hh: tf.Tensor) -> Tensors:
@@ -138,7 +149,7 @@ def _gru_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple[
     return (update * hidden + (1 - update) * candidate,), (update_reset, candidate)
 
 
-def _gru_slopes(states: State, before: State, saved: Tensors) -> Tensors:
+def _gru_derivatives(states: State, before: State, saved: Tensors) -> Tensors:
     del states
     (hidden,), (update_reset, candidate) = before, saved
     update, reset = tf.split(update_reset, 2, -1)
@@ -151,24 +162,37 @@ def _gru_slopes(states: State, before: State, saved: Tensors) -> Tensors:
     )
 
 
-def _gru_backward(d_state: State, slopes: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
-    (d_hidden,), (update_slope, reset_slope, candidate_slope, update, reset), (w_zr, w_h) = d_state, slopes, weights
-    d_candidate = d_hidden * candidate_slope
+def _gru_backward(d_state: State, derivatives: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
+    (d_hidden,), (update_derivative, reset_derivative, candidate_derivative, update, reset), (w_zr, w_h) = (
+        d_state,
+        derivatives,
+        weights,
+    )
+    d_candidate = d_hidden * candidate_derivative
     d_kept = tf.matmul(d_candidate, w_h, transpose_b=True)  # of R H
-    d_update_reset = tf.concat([d_hidden * update_slope, d_kept * reset_slope], -1)
+    d_update_reset = tf.concat([d_hidden * update_derivative, d_kept * reset_derivative], -1)
     d_before = d_hidden * update + d_kept * reset + tf.matmul(d_update_reset, w_zr, transpose_b=True)
     return (d_before,), tf.concat([d_update_reset, d_candidate], -1)
 
 
 def _gru_weight_gradient(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) -> tf.Tensor:
-    """Two products: the gates' weights met H, the candidate's met R H."""
+    """Two products: the weights of the gates multiply H, those of the candidate R H."""
     size = before.shape[-1]
     kept = saved[0][..., size:] * before
     d_zr = tf.matmul(_rows(before), _rows(d_pre[..., : 2 * size]), transpose_a=True)
     return tf.concat([d_zr, tf.matmul(_rows(kept), _rows(d_pre[..., 2 * size :]), transpose_a=True)], -1)
 
 
-_GRU = Cell(('z', 'r', 'h'), 1, (2, 1), _gru_forward, _gru_slopes, _gru_backward, _gru_weight_gradient, _gru_split)
+_GRU = Cell(
+    gates=('z', 'r', 'h'),
+    num_parts=1,
+    saved=(2, 1),
+    forward=_gru_forward,
+    derivatives=_gru_derivatives,
+    backward=_gru_backward,
+    weight_gradient=_gru_weight_gradient,
+    split=_gru_split,
+)
 
 
 # --- lstm: I, F, O = sigm(X W_x· + H W_h· + b_·), C~ = tanh(X W_xc + H W_hc + b_c), C' = F C + I C~, H' = O tanh(C').
@@ -180,36 +204,52 @@ def _lstm_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple
     size = hidden.shape[-1]
     pre = projected + hidden @ weights[0]
     gates, candidate = tf.sigmoid(pre[:, : 3 * size]), tf.tanh(pre[:, 3 * size :])
-    write, keep, show = tf.split(gates, 3, -1)
-    memory = keep * memory + write * candidate
-    return (show * tf.tanh(memory), memory), (gates, candidate)
+    input_gate, forget_gate, output_gate = tf.split(gates, 3, -1)
+    memory = forget_gate * memory + input_gate * candidate
+    return (output_gate * tf.tanh(memory), memory), (gates, candidate)
 
 
-def _lstm_slopes(states: State, before: State, saved: Tensors) -> Tensors:
+def _lstm_derivatives(states: State, before: State, saved: Tensors) -> Tensors:
     gates, candidate = saved
-    write, keep, show = tf.split(gates, 3, -1)
-    shown = tf.tanh(states[1])
+    input_gate, forget_gate, output_gate = tf.split(gates, 3, -1)
+    activated = tf.tanh(states[1])
     return (
-        candidate * write * (1 - write),
-        before[1] * keep * (1 - keep),
-        shown * show * (1 - show),
-        write * (1 - candidate * candidate),
-        show * (1 - shown * shown),
-        keep,
+        candidate * input_gate * (1 - input_gate),
+        before[1] * forget_gate * (1 - forget_gate),
+        activated * output_gate * (1 - output_gate),
+        input_gate * (1 - candidate * candidate),
+        output_gate * (1 - activated * activated),
+        forget_gate,
     )
 
 
-def _lstm_backward(d_state: State, slopes: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
+def _lstm_backward(d_state: State, derivatives: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
     d_hidden, d_memory = d_state
-    write_slope, keep_slope, show_slope, candidate_slope, memory_slope, keep = slopes
-    d_memory = d_memory + d_hidden * memory_slope
-    d_pre = tf.concat(
-        [d_memory * write_slope, d_memory * keep_slope, d_hidden * show_slope, d_memory * candidate_slope], -1
+    input_derivative, forget_derivative, output_derivative, candidate_derivative, memory_derivative, forget_gate = (
+        derivatives
     )
-    return (tf.matmul(d_pre, weights[0], transpose_b=True), d_memory * keep), d_pre
+    d_memory = d_memory + d_hidden * memory_derivative
+    d_pre = tf.concat(
+        [
+            d_memory * input_derivative,
+            d_memory * forget_derivative,
+            d_hidden * output_derivative,
+            d_memory * candidate_derivative,
+        ],
+        -1,
+    )
+    return (tf.matmul(d_pre, weights[0], transpose_b=True), d_memory * forget_gate), d_pre
 
 
-_LSTM = Cell(('i', 'f', 'o', 'c'), 2, (3, 1), _lstm_forward, _lstm_slopes, _lstm_backward, _one_product)
+_LSTM = Cell(
+    gates=('i', 'f', 'o', 'c'),
+    num_parts=2,
+    saved=(3, 1),
+    forward=_lstm_forward,
+    derivatives=_lstm_derivatives,
+    backward=_lstm_backward,
+    weight_gradient=_one_product,
+)
 
 
 def _array(size: int, shape: list[int]) -> tf.TensorArray:

@@ -1,13 +1,13 @@
-"""What the rows of a request must be, checked in the graph: each message names the input, the row, the value, the rule.
+"""Checks of the rows of a request, in the graph. Each message gives the input, the row, the value and the rule.
 
-The checks are assertions: InvalidArgumentError when they run, which a server answers as INVALID_ARGUMENT.
+The checks are assertions, which raise InvalidArgumentError when they run; a server answers INVALID_ARGUMENT.
 """
 
 import tensorflow as tf
 
 
 def rows(name: str, first: tf.Tensor, **others: tf.Tensor) -> list[tf.Operation]:
-    """Asserts that the input `name` has a row, and that each of the others has as many rows as it."""
+    """Asserts that the input `name` has a row, and that all others have the same number of rows."""
     count = tf.shape(first)[0]
     checks = [tf.debugging.Assert(count > 0, [f'{name} has no row; give one or more'])]
     for other, value in others.items():
@@ -18,7 +18,7 @@ def rows(name: str, first: tf.Tensor, **others: tf.Tensor) -> list[tf.Operation]
 
 
 def each(name: str, values: tf.Tensor, valid: tf.Tensor, rule: str, found: str = 'is {}') -> tf.Operation:
-    """Asserts that each row of `valid` holds; the message names the first that does not, its value and the rule."""
+    """Asserts that every row of `valid` is true; the message gives the first invalid row, its value and the rule."""
 
     def message() -> tf.Tensor:
         row = tf.argmin(tf.cast(valid, tf.int32))
@@ -29,9 +29,9 @@ def each(name: str, values: tf.Tensor, valid: tf.Tensor, rule: str, found: str =
 
 
 def within(name: str, values: tf.Tensor, lowest: int, highest: int | None, *, counts: bool = False) -> tf.Operation:
-    """Asserts that each of `values` is at least `lowest` and, unless None, at most the model's limit `highest`.
+    """Asserts that all `values` are at least `lowest` and at most the model's limit `highest`, unless that is None.
 
-    With `counts` the values are how many characters the rows of `name` have.
+    With `counts`, the values are the numbers of characters of the rows of `name`.
     """
     verb, found = ('have', 'has {} characters') if counts else ('be', 'is {}')
     if highest is None:

@@ -1,4 +1,4 @@
-"""Prefix -> text, with a model: the same graph in the trainer and in the exported artifact."""
+"""Generates text from a prefix; the trainer and the exported artifact use the same graph."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,14 +22,14 @@ SIGNATURE = (
 
 
 class Generator(tf.Module):
-    """Continues each of N prefixes by as many characters as its row asks for.
+    """Continues each of N prefixes by its number of characters.
 
-    A row's text never depends on the rows beside it: the prefixes may have any lengths, and each row has a stream of
-    random numbers of its own, fixed by its seed.
+    The text of a row never depends on the other rows: prefixes may differ in length, and each row has its own random
+    numbers, which its seed determines.
     """
 
     def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: Limits | None = None):
-        """`limits` are for a model that others can call; None: prefixes and lengths may be as long as they like."""
+        """`limits` bound the prefixes and lengths of an exported model; None: no bounds."""
         super().__init__()
         self.model = model
         self.vocabulary = vocabulary
@@ -46,7 +46,7 @@ class Generator(tf.Module):
         top_p: float = 1.0,
         seed: int = 0,
     ) -> list[str]:
-        """The texts for some prefixes with the same knobs; row n draws with `seed + n`."""
+        """Returns the texts for prefixes with the same knobs; row n uses the seed `seed + n`."""
         rows = len(prefixes)
         text, _ = self._compiled(
             tf.constant(prefixes, tf.string),
@@ -70,20 +70,20 @@ class Generator(tf.Module):
         """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
 
         Args:
-          prefix: string, UTF-8, one character or more, at most the limit. One that the vocabulary has not is read as
-            the unknown character where the vocabulary has that, and refused where it has not.
-          length: int32, how many characters to add, 0 or more, at most the limit.
+          prefix: string, UTF-8, from one character to the limit. A new character is read as the unknown character if
+            the vocabulary contains that, and is an error otherwise.
+          length: int32, the number of characters to add, from 0 to the limit.
           temperature: float32, 0 or more. 0: greedy.
           top_k: int32, 0 or more. 0: off.
           top_p: float32, above 0 and at most 1. 1: off.
-          seed: int64, chooses the row's random numbers.
+          seed: int64, determines the random numbers of the row.
 
         Returns:
-          text: string, the prefix as it was given (what is no UTF-8 in it as U+FFFD) and what follows it, in which the
-            unknown character never is, whatever its probability.
-          log_likelihood: float32, nats: the sum of ln p of the added characters under the model as it is, whatever
-            temperature, top_k and top_p they were drawn with. The share of the unknown character is not handed to the
-            others either: so it is what reading the finished text gives, and what evaluation sums.
+          text: string, the given prefix (invalid UTF-8 replaced by U+FFFD) and the added characters, which are never
+            the unknown character.
+          log_likelihood: float32, nats, the sum of ln p of the added characters under the model, independent of
+            temperature, top_k and top_p. Probabilities are not renormalised after U+FFFD is masked, so this is also
+            the log likelihood that scoring the finished text gives.
 
         Raises:
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
@@ -92,7 +92,7 @@ class Generator(tf.Module):
         uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(length), 1))
 
         def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-            known = without(logits, self.vocabulary.unknown_id)
+            known = mask_unknown(logits, self.vocabulary.unknown_id)
             return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
 
         state = self.model.zero_state(tf.shape(prefix)[0])
@@ -109,10 +109,10 @@ class Generator(tf.Module):
         top_p: tf.Tensor,
         seed: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """All checks of the arguments of a call, and nothing else of its work.
+        """Checks the arguments of a call and does not generate.
 
         Returns:
-          the prefixes' ids `[N, P] int32`, how many of them each row has, and `length`: there once the checks hold.
+          ids of the prefixes `[N, P] int32`, their lengths `[N]`, and `length`; they depend on the checks.
 
         Raises:
           InvalidArgumentError (when run): as a call.
@@ -125,8 +125,8 @@ class Generator(tf.Module):
         finite = tf.math.is_finite(temperature)
         with tf.control_dependencies(
             [
-                checks.within('prefix', prefix_length, 1, limits and limits.max_prefix, counts=True),
-                checks.within('length', length, 0, limits and limits.max_length),
+                checks.within('prefix', prefix_length, 1, limits.max_prefix if limits else None, counts=True),
+                checks.within('length', length, 0, limits.max_length if limits else None),
                 checks.each('temperature', temperature, (temperature >= 0) & finite, 'be finite, 0 (greedy) or more'),
                 checks.each('top_k', top_k, top_k >= 0, 'be 0 (off) or more'),
                 checks.each('top_p', top_p, (top_p > 0) & (top_p <= 1), 'be above 0 and at most 1 (off)'),
@@ -135,8 +135,8 @@ class Generator(tf.Module):
             return ids.to_tensor(), tf.identity(prefix_length), tf.identity(length)
 
 
-def without(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
-    """`[N, V]` logits with probability 0, a logit of minus infinity, for `unknown_id`, where there is one."""
+def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
+    """Returns `[N, V]` logits with minus infinity for `unknown_id`, unless that is None."""
     if unknown_id is None:
         return logits
     return tf.where(tf.range(logits.shape[-1]) == unknown_id, float('-inf'), logits)
@@ -150,19 +150,19 @@ def generate_ids(
     length: tf.Tensor,
     choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Feeds each row its prefix a character at a time, then what `choose` makes of the logits.
+    """Feeds each row its prefix, character by character, and then the ids that `choose` returns for the logits.
 
     Args:
       step: `(ids [N], state) -> (logits [N, V], state)`.
       state: the state before the first character.
       prefix: ids, `[N, P] int32`.
-      prefix_length: `[N] int32`, how many of its P ids each row has, one or more.
-      length: `[N] int32`, how many ids to add to each row.
-      choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts a row's added ids from 0, and
-        stays inside 0 ... max(length)-1 where the row's choice is not used.
+      prefix_length: `[N] int32`, the number of ids in the prefix of each row, one or more.
+      length: `[N] int32`, the number of ids to add to each row.
+      choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts the added ids of a row
+        from 0. It stays within 0 ... max(length)-1 where the choice is not used.
 
     Returns:
-      ids: `[N, max(prefix_length + length)] int32`; behind a row's own end stands what the row would go on with.
+      ids: `[N, max(prefix_length + length)] int32`; after its own end, a row has further generated ids.
       log_likelihood: `[N] float32`, the sum of ln p of the added ids, nats.
     """
     total = prefix_length + length
@@ -183,20 +183,20 @@ def generate_ids(
     first = given[:, 0]
     start = (1, first, state, tf.zeros(tf.shape(total)), written.write(0, first))
     _, _, _, log_likelihood, written = tf.while_loop(lambda t, *_: t < num_positions, body, start)
-    # [M, N] -> [N, M] by a gather: on some CPUs oneDNN prints an error line for each transpose of integers.
+    # [M, N] -> [N, M] by a gather: on some CPUs, oneDNN prints an error for each transpose of integers.
     rows = tf.shape(prefix)[0]
     by_row = tf.range(rows)[:, tf.newaxis] + tf.range(num_positions) * rows
     return tf.gather(written.concat(), by_row), log_likelihood
 
 
 def _columns(ids: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """`[N, count]`: of row n of `[N, M]` the ids from place `first[n]` on; behind the row's end, its last again."""
-    places = first[:, tf.newaxis] + tf.range(count)
-    return tf.gather(ids, tf.minimum(places, tf.shape(ids)[1] - 1), batch_dims=1)
+    """Returns `[N, count]`: ids of each row of `[N, M]` from column `first[n]`; past the end the last id repeats."""
+    columns = first[:, tf.newaxis] + tf.range(count)
+    return tf.gather(ids, tf.minimum(columns, tf.shape(ids)[1] - 1), batch_dims=1)
 
 
 def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """`[N, count]` numbers in [0, 1): row n's are fixed by `seed[n]` (int64), and a larger count only adds to them."""
+    """Returns `[N, count]` numbers in [0, 1); `seed[n]` (int64) determines row n, and a larger count extends it."""
     return tf.map_fn(
         lambda one: tf.random.stateless_uniform([count], seed=tf.stack([one, 0]), alg='philox'),
         seed,

@@ -1,7 +1,7 @@
 """CharRNN: (ids, state) -> (logits, state).
 
 Shapes, everywhere in the project:
-  B batch, T time steps, V vocabulary, H hidden units, G gates of the cell, L layers, S minibatches a call,
+  B batch, T time steps, V vocabulary, H hidden units, G gates of the cell, L layers, S minibatches per call,
   N rows of a request, P prefix characters.
 """
 
@@ -31,15 +31,16 @@ class CharRNN(tf.Module):
     """The recurrent language model of Dive into Deep Learning, sections 6.4, 6.7, 6.8 and 6.10 (Chinese edition v1).
 
     `H_t = f(X_t W_xh + H_{t-1} W_hh + b_h)`, `Y_t = H_t W_hq + b_q`, X one-hot. A one-hot row times `W_xh` is a row of
-    `W_xh`: the input projection is a gather, and stands before the loop over time as the output layer stands after it.
-    Layers above the first read the hidden states of the one below. Their weights are named `w_xh_2`, `w_hh_2`, ...
+    `W_xh`, so the input projection is a gather. It precedes the loop over time, and the output layer follows the loop.
+    Layers above the first read the hidden states of the layer below. Their weights are named `w_xh_2`, `w_hh_2`, ...
 
     The state is a flat tuple of `[B, H]` tensors: the parts of the first layer's state, then the second's, ...
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, seed: int = 0):
-        """Weights are drawn from N(0, init_scale²), the same ones for the same seed on any device; biases are 0, but
-        the forget gate's is `forget_bias`.
+        """Draws the weights from N(0, init_scale²); the same seed gives the same weights on any device.
+
+        Biases are 0, except that of the forget gate, which is `forget_bias`.
         """
         super().__init__()
         self.config = config
@@ -57,13 +58,13 @@ class CharRNN(tf.Module):
             setattr(self, w_xh, normal(w_xh, hidden if number else vocabulary_size, len(gates) * hidden))
             setattr(self, w_hh, normal(w_hh, hidden, len(gates) * hidden))
             setattr(self, b_h, tf.Variable(first_bias, name=b_h))
-            if number == 0:  # so that these are the same numbers however many layers there are
+            if number == 0:  # here, so that its values do not depend on the number of layers
                 self.w_hq = normal('w_hq', hidden, vocabulary_size)
         self.b_q = tf.Variable(tf.zeros([vocabulary_size]), name='b_q')
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers' weights, from the one that reads the characters upwards."""
+        """The weights of the layers, from the lowest to the highest."""
         return [Layer(*(getattr(self, name) for name in _weight_names(n))) for n in range(self.config.num_layers)]
 
     @property
@@ -80,10 +81,10 @@ class CharRNN(tf.Module):
         return tuple(tf.zeros([batch_size, self.config.hidden_size]) for _ in range(num_parts))
 
     def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
-        """Reads T characters a row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the state after them.
+        """Reads T characters per row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the last state.
 
-        `dropout_seed`, `[2] int32`, decides what is dropped of each layer's hidden states on their way up, to the next
-        layer or the output (Zaremba et al. 2014; the recurrence keeps all); None: nothing. Only training drops.
+        `dropout_seed`, `[2] int32`, is for training: it selects the hidden states of each layer that are dropped before
+        the next layer or the output (Zaremba et al. 2014). The recurrence has no dropout. None: no dropout.
         """
         below, last = tf.transpose(ids), ()
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
@@ -95,16 +96,16 @@ class CharRNN(tf.Module):
         return tf.tensordot(below, self.w_hq, 1) + self.b_q, last
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """Reads one character a row: `[B] int32` -> logits `[B, V]` and the state after it."""
+        """Reads one character per row: `[B] int32` -> logits `[B, V]` and the new state."""
         return self.stepper()(ids, state)
 
     def stepper(self) -> Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]:
-        """`step` for a loop: made before it, it takes the weights apart once and not at every character."""
-        apart = [self._cell.split(layer.w_hh) for layer in self.layers]
+        """Returns `step` for a loop. Called before the loop, it splits the weights once and not at each step."""
+        split = [self._cell.split(layer.w_hh) for layer in self.layers]
 
         def step(ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             below, last = ids, ()
-            for layer, w_hh, before in zip(self.layers, apart, self._by_layer(state), strict=True):
+            for layer, w_hh, before in zip(self.layers, split, self._by_layer(state), strict=True):
                 after, _ = self._cell.forward(_projected(below, layer), before, w_hh)
                 below = after[0]
                 last += after
@@ -118,29 +119,29 @@ class CharRNN(tf.Module):
 
 
 def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """`values`, the part `rate` of them 0 and the others scaled up, so that the expectation stays.
+    """Sets the fraction `rate` of `values` to 0 and scales the others by 1 / (1 - rate), to keep the expectation.
 
-    The same for the same `seed`, `[2] int32`, compiled by XLA or not. Hence whole random bits: of fractions, which
-    TensorFlow's own dropout draws, XLA makes others.
+    The result depends only on `seed`, `[2] int32`, with and without XLA. So it draws integers: TensorFlow's dropout
+    draws floats, for which XLA gives other values.
     """
     bits = tf.random.stateless_uniform(values.shape, seed, minval=None, maxval=None, dtype=tf.int32, alg='philox')
-    lowest_kept = min(round((rate - 0.5) * 2**32), tf.int32.max)  # bits are even from -2^31 to 2^31 - 1
+    lowest_kept = min(round((rate - 0.5) * 2**32), tf.int32.max)  # uniform from -2^31 to 2^31 - 1
     return tf.where(bits >= lowest_kept, values / (1 - rate), 0.0)
 
 
 def _projected(below: tf.Tensor, layer: Layer) -> tf.Tensor:
-    """`X W_xh + b_h`, `[..., G·H]`: X are the one-hot rows of ids `[...] int32`, or hidden states `[..., H]`."""
+    """Returns `X W_xh + b_h`, `[..., G·H]`; X is ids `[...] int32` (as one-hot rows) or hidden states `[..., H]`."""
     product = tf.gather(layer.w_xh, below) if below.dtype.is_integer else tf.tensordot(below, layer.w_xh, 1)
     return product + layer.b_h
 
 
 def _weight_names(number: int) -> tuple[str, str, str]:
-    """Of layer `number`, counted from 0: `w_xh`, `w_hh`, `b_h` for the first, `w_xh_2`, ... for the second."""
+    """Returns the names for layer `number`, from 0: `w_xh`, `w_hh`, `b_h`; for the next layer `w_xh_2`, ..."""
     suffix = f'_{number + 1}' if number else ''
     return f'w_xh{suffix}', f'w_hh{suffix}', f'b_h{suffix}'
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """The mean of `-ln p(target)` over all B·T targets, in nats; logits `[T, B, V]`, targets `[B, T] int32`."""
+    """Returns the mean of `-ln p(target)` over all B·T targets, in nats; logits `[T, B, V]`, targets `[B, T] int32`."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.transpose(targets), logits=logits)
     return tf.reduce_mean(losses)

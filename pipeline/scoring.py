@@ -1,6 +1,6 @@
-"""How likely texts are, by rows and in the graph: what the exported artifact scores a request with.
+"""The log likelihood of the texts of a request, in the graph: the signature `score` of the exported artifact.
 
-`scoring.py` reads one long text instead, window by window, for evaluation.
+`evaluation.py` reads one long text instead, window by window.
 """
 
 import tensorflow as tf
@@ -15,7 +15,7 @@ SIGNATURE = (tf.TensorSpec([None], tf.string, 'text'),)
 
 
 class TextLikelihood(tf.Module):
-    """The likelihood of each of N texts, none of which depends on those beside it."""
+    """The log likelihood of each of N texts; rows are independent."""
 
     def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: Limits):
         super().__init__()
@@ -24,20 +24,20 @@ class TextLikelihood(tf.Module):
         self._limits = limits
 
     def __call__(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Reads each text from a zero state; its first character, which nothing predicts, is not counted.
+        """Reads each text from a zero state. The first character is not predicted and not counted.
 
-        To score is to generate with the choices made already: by the text, all but its first character.
+        Scoring is generation in which the text makes the choices, from its second character on.
 
         Args:
-          text: `[N]` string, UTF-8, two characters or more, at most the limit. One that the vocabulary has not is read
-            as the unknown character where the vocabulary has that, and refused where it has not.
+          text: `[N]` string, UTF-8, from two characters to the limit. A new character is read as the unknown character
+            if the vocabulary contains that, and is an error otherwise.
 
         Returns:
-          log_likelihood: `[N] float32`, nats: the sum of ln p of the predicted characters.
-          num_characters: `[N] int32`, how many they are: the text's, less one.
+          log_likelihood: `[N] float32`, nats, the sum of ln p of the predicted characters.
+          num_characters: `[N] int32`, the number of predicted characters: that of the text minus one.
 
         Raises:
-          InvalidArgumentError (when run): a text breaks its rule; the message names the row.
+          InvalidArgumentError (when run): a text is invalid; the message gives the row.
         """
         ids, text_length = self.checked(text)
         _, log_likelihood = generate_ids(
@@ -51,7 +51,7 @@ class TextLikelihood(tf.Module):
         return log_likelihood, text_length - 1
 
     def checked(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """All checks of a call: the texts' ids `[N, P] int32` and their lengths `[N] int32`, once they hold."""
+        """Checks the texts; returns their ids `[N, P] int32` and lengths `[N] int32`, which depend on the checks."""
         with tf.control_dependencies(checks.rows('text', text)):
             ids = self._vocabulary.encode_tensor(text, 'text')
         text_length = tf.cast(ids.row_lengths(), tf.int32)

@@ -1,4 +1,4 @@
-"""The compiled training loop: Python outside, many minibatches a call inside."""
+"""The training loop: each compiled call trains many minibatches."""
 
 import dataclasses
 import time
@@ -16,17 +16,17 @@ from pipeline.early_stopping import EarlyStopping
 from pipeline.evaluation import perplexity
 from pipeline.model import CharRNN, cross_entropy
 
-# So many minibatches are enough to hide the cost of a call, and few enough to stop soon when asked to.
+# Enough to hide the overhead of a call, and few enough to react soon to a stop request.
 MINIBATCHES_PER_CALL = 32
 
 
 class DivergenceError(InputError):
-    """A loss or a gradient norm is not finite; the update that it would have made was left out."""
+    """A loss or a gradient norm is not finite; the trainer has not applied that update."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a call. The means are over the minibatches of the current epoch so far."""
+    """The progress of a run after a call. Means are over the minibatches of the current epoch so far."""
 
     step: int
     """Minibatches since the start of the run."""
@@ -38,22 +38,22 @@ class Progress:
     global_norm: float
     """L2 norm of all gradients together, before clipping."""
     clipped_fraction: float
-    """The part of the minibatches whose norm was above `clip_norm`."""
+    """The fraction of the minibatches whose norm was above `clip_norm`."""
     learning_rate: float
     """Of the last update."""
     num_characters: int
     """Characters of this call."""
     seconds: float
-    """How long this call took, with the wait for its minibatches."""
+    """Duration of this call, including the wait for its minibatches."""
 
     @property
     def perplexity(self) -> float:
-        """`exp` of the mean loss, while the weights move, as the section prints it; inf where that is too large."""
+        """`exp` of the mean loss during the epoch, as the section prints it; inf if too large for a float32."""
         return perplexity(self.loss)
 
 
 class Trainer(tf.Module):
-    """A model, its optimizer and where they are in the corpus: all that a checkpoint must hold to go on."""
+    """A model, its optimizer and its position in the corpus: all variables that a checkpoint needs."""
 
     def __init__(self, model: CharRNN, windows: Windows, config: TrainingConfig):
         super().__init__()
@@ -64,14 +64,14 @@ class Trainer(tf.Module):
         self._schedule = optimizers.schedule(config, self.last_step)
         self.optimizer.build(model.trainable_variables)
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
-        # Sums over the epoch so far: loss, norm, clipped minibatches; so that a resumed epoch reports the whole epoch.
+        # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
         self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
         self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
 
     @property
     def step(self) -> int:
-        """Minibatches trained so far; the optimizer counts them."""
+        """Minibatches trained so far, as counted by the optimizer."""
         return int(self.optimizer.iterations)
 
     @property
@@ -82,9 +82,9 @@ class Trainer(tf.Module):
     def train(
         self, ids: np.ndarray, before_call: Callable[[int, int], None] = lambda first, last: None
     ) -> Iterator[Progress]:
-        """Trains from where it stands to the end of the last epoch, and yields after each call.
+        """Trains from the current step to the end of the last epoch; yields the progress after each call.
 
-        `before_call` hears of each call before it is made: its steps are `first` to `last - 1`.
+        `before_call` is called before each call, whose steps are `first` to `last - 1`.
 
         Raises:
           DivergenceError: a loss or norm is not finite.
@@ -108,7 +108,7 @@ class Trainer(tf.Module):
         self._check_finite(losses, norms, first_step)
         for variable, value in zip(self.state, state, strict=True):
             variable.assign(value)
-        # One after the other, so that the sums do not depend on how the epoch was cut into calls.
+        # One by one, so that the sums do not depend on how the epoch is divided into calls.
         sums = self.epoch_sums.numpy()
         for loss, norm in zip(losses, norms, strict=True):
             sums += [loss, norm, norm > self.config.clip_norm > 0]
@@ -139,13 +139,12 @@ class Trainer(tf.Module):
     def _train_in_graph(
         self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
-        """Makes the first `count` updates of `[S, B, ...]`; stops before one whose loss or norm is not finite.
+        """Applies the first `count` updates of `[S, B, ...]`; stops before one whose loss or norm is not finite.
 
-        `state` stands before the first window that the first minibatch reads, which is its own or, with context, one
-        before it.
+        `state` precedes the first window that the first minibatch reads, which is a context window if there is one.
 
         Returns:
-          losses, norms (before clipping), both `[S] float32`, and the state for the minibatch after the last.
+          losses, norms (before clipping), both `[S] float32`, and the state for the next minibatch.
         """
         carried = self.windows.sampling == 'consecutive'
 
@@ -165,10 +164,10 @@ class Trainer(tf.Module):
     def _gradients(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], State]:
-        """Loss, global norm, clipped gradients and next state of one minibatch.
+        """Returns loss, global norm, clipped gradients and next state of one minibatch.
 
-        Inputs `[B, (C+1)·T]`: the gradient of the last window's loss flows back through the C windows of context too,
-        as far as the epoch has them, which are read again from the state before them.
+        Inputs are `[B, (C+1)·T]`. The gradient of the last window's loss flows back through the C context windows,
+        which are read again from the state before them. At the start of an epoch there are fewer than C.
         """
         *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
         step = tf.cast(self.optimizer.iterations, tf.int32)
@@ -182,7 +181,7 @@ class Trainer(tf.Module):
                     following = state
             logits, last = self.model(own, state, self._dropout_seed(step))
             loss = cross_entropy(logits, targets)
-        # The gather's gradient comes as rows not yet summed, whose norm is not the gradient's: make it dense first.
+        # The gradient of the gather is IndexedSlices with unsummed rows, so its norm would be wrong: make it dense.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
         norm = tf.linalg.global_norm(gradients)
         if self.config.clip_norm:
@@ -190,7 +189,7 @@ class Trainer(tf.Module):
         return loss, norm, gradients, last if following is None else following
 
     def _dropout_seed(self, step: tf.Tensor) -> tf.Tensor:
-        """Dropout is a function of the step, as the minibatches are: a run that goes on drops what it would have."""
+        """Returns the dropout seed of `step`: dropout is a pure function of the step, so that resuming is exact."""
         return tf.stack([self.config.seed, step])
 
     def _update(self, gradients: list[tf.Tensor]) -> tf.Tensor:
@@ -205,6 +204,6 @@ class Trainer(tf.Module):
         advice = 'lower --learning_rate' + ('' if self.config.clip_norm else ' or turn clipping on (--clip_norm=0.01)')
         raise DivergenceError(
             f'training diverged at step {step + 1} (epoch {step // self.windows.steps_per_epoch + 1}): loss '
-            f'{losses[bad[0]]}, gradient norm {norms[bad[0]]}. That update was not made and nothing was saved since. '
-            f'What to try: {advice}.'
+            f'{losses[bad[0]]}, gradient norm {norms[bad[0]]}. That update was not applied and nothing was saved '
+            f'since. What to try: {advice}.'
         )

@@ -207,7 +207,7 @@ def test_undecodable_bytes_are_located_and_the_advice_works(tmp_path, content, e
     message = _message(path, encoding=encoding)
     assert f'{path} is not {encoding.removesuffix("-sig")}: byte {byte} at offset {offset} ' in message
     if text is None:
-        assert message.endswith('The file may be damaged, or not be text.')
+        assert message.endswith('The file may be damaged, or is not a text.')
     else:
         advised = re.search(r'--encoding=(\S+)\.$', message).group(1)
         assert load(path, encoding=advised) == text
@@ -242,7 +242,7 @@ def test_a_nul_character_is_located_by_byte(tmp_path, content, byte, advice):
 def test_nothing_is_no_name_of_the_current_folder(tmp_path, monkeypatch):
     _write(tmp_path / 'a.txt', 'a text that nobody asked for')
     monkeypatch.chdir(tmp_path)
-    assert "corpus '' is no file" in _message('')
+    assert "corpus '' is not a file" in _message('')
 
 
 @pytest.mark.parametrize('name', ['x' * 300, 'a\0b', '~no-such-user/x', 'http://[bad'])
@@ -252,12 +252,12 @@ def test_what_is_no_name_at_all_is_refused(name):
 
 def test_a_data_home_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv('CHARRNN_DATA_HOME', '~no-such-user/x')
-    assert "corpus 'jaychou' cannot be looked for" in _message('jaychou')
+    assert "corpus 'jaychou' is not a valid path" in _message('jaychou')
 
 
 def test_half_a_character_is_refused(tmp_path):
     path = _write(tmp_path / 'a.txt', 'a\\ud83d')
-    assert f'{path} has half a character (U+D83D) in unicode_escape' in _message(path, encoding='unicode_escape')
+    assert f'{path} has a lone surrogate (U+D83D) in unicode_escape' in _message(path, encoding='unicode_escape')
 
 
 def test_a_zip_whose_names_are_no_text_is_refused(tmp_path):

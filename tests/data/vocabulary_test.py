@@ -97,7 +97,7 @@ def test_the_first_of_many_unknown_characters_is_named():
 
 @pytest.mark.parametrize('characters', ['', 'ba', 'aab', '分不', '🎵！'])
 def test_what_is_not_distinct_and_in_order_is_no_vocabulary(characters):
-    with pytest.raises(InputError, match='distinct characters in order') as caught:
+    with pytest.raises(InputError, match='distinct characters in sorted order') as caught:
         Vocabulary(characters)
     assert repr(characters) in str(caught.value)
 

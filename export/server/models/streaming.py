@@ -15,7 +15,7 @@ from data.vocabulary import Vocabulary
 from export.artifact.text_request import TextRequest
 from export.server import errors
 from export.server.models.servable import Servable
-from pipeline.generate import SIGNATURE, uniform_numbers, without
+from pipeline.generate import SIGNATURE, mask_unknown, uniform_numbers
 from pipeline.samplers import sample
 
 _DTYPES = {spec.name: spec.dtype for spec in SIGNATURE}
@@ -95,7 +95,7 @@ def chooser(size: int, unknown_id: int | None) -> tf.types.experimental.Polymorp
 
     @tf.function(input_signature=[tf.TensorSpec([1, size]), row, row, tf.TensorSpec([1], tf.int32), row])
     def choose(logits, uniform, temperature, top_k, top_p):
-        ids = sample(without(logits, unknown_id), uniform, temperature, top_k, top_p)
+        ids = sample(mask_unknown(logits, unknown_id), uniform, temperature, top_k, top_p)
         return ids, -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)
 
     return choose
