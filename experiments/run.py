@@ -63,9 +63,9 @@ def _losses(runs: pathlib.Path) -> list[logs.Loss]:
     from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
     (run_dir,) = runs.iterdir()
-    events = EventAccumulator(str(run_dir), size_guidance={'tensors': 0})  # 0: all of them
+    events = EventAccumulator(str(run_dir / 'train'), size_guidance={'tensors': 0})  # 0: all of them
     events.Reload()
-    curves = [events.Tensors(tag) for tag in ('loss/train', 'gradients/global_norm')]
+    curves = [events.Tensors(tag) for tag in ('loss', 'gradients/global_norm')]
     return [
         logs.Loss(loss.step, *(float(tf.make_ndarray(point.tensor_proto)) for point in (loss, norm)))
         for loss, norm in zip(*curves, strict=True)

@@ -35,7 +35,7 @@ def main() -> None:
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
     checkpoint, name, found = evaluation.evaluate_run(run_dir, _FLAGS.checkpoint, given)
     if _FLAGS.json:
-        print(program.json_line({'checkpoint': checkpoint, 'corpus': name} | found.to_dict()))
+        print(program.json_line({'checkpoint': str(checkpoint), 'corpus': name} | found.to_dict()))
     else:
         print(f'{checkpoint} on {name}:\n{evaluation.report(found)}')
 

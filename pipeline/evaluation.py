@@ -1,7 +1,4 @@
-"""What a text costs in nats: under a model that reads it as one stream, and under two that know nothing of order.
-
-Perplexity is `exp` of the mean nats a character; bits are nats / ln 2.
-"""
+"""Evaluation of a run on a text: the loss of the model, which reads it as one stream, and of two baselines."""
 
 import dataclasses
 import math
@@ -10,78 +7,46 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from data import corpus
 from data.errors import InputError
 from data.split import split
-from data.vocabulary import Vocabulary
 from pipeline import devices, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
+from pipeline.dataset import EncodedText, load_corpus
 from pipeline.model import CharRNN, State
-from pipeline.run_directory import Recorded
+from pipeline.perplexity import perplexity, uniform_nats, unigram_nats
+from pipeline.run_directory import RunRecord
 
-WINDOW = 1000  # characters a call: long enough to hide what the call costs, short enough for logits [T, 1, V]
-_LARGEST_EXPONENT = 88.7  # of a float32, which TensorBoard keeps
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """A text as a model reads it."""
-
-    ids: np.ndarray
-    """`[K] int32`, two or more."""
-    num_characters: int
-    """Of the text."""
-    num_unknown: int
-    """Those that the vocabulary has not, in `ids` as U+FFFD or left out of them; see `Vocabulary.encode_any`."""
-
-    @property
-    def unknown_rate(self) -> float:
-        return self.num_unknown / self.num_characters
-
-
-def read(text: str, vocabulary: Vocabulary, name: str) -> Reading:
-    """Reads `text`, which messages call `name`.
-
-    Raises:
-      InputError: fewer than two characters can be read, so that there is none to predict.
-    """
-    ids, num_unknown = vocabulary.encode_any(text)
-    if len(ids) < 2:
-        raise InputError(
-            f'{name} is too short to evaluate: {len(ids)} of its {len(text):,} characters can be read, and it takes 2, '
-            f'one to begin with and one to predict. Give a longer text.'
-        )
-    return Reading(ids, len(text), num_unknown)
+WINDOW = 1000  # characters per call: enough to hide its overhead, few enough for the logits [T, 1, V]
 
 
 class Scorer:
-    """Reads texts with a model's weights as they stand, and does not touch them."""
+    """Computes the loss of a model on texts with its current weights."""
 
     def __init__(self, model: CharRNN, *, window: int = WINDOW, jit: bool = True):
-        """`window` characters are read by one compiled call; it changes nothing but the speed."""
+        """`window`: characters per compiled call; it affects only the speed."""
         self._model = model
         self._window = window
         self._score = tf.function(self._score_in_graph, jit_compile=jit)
 
     def nats(self, ids: np.ndarray) -> float:
-        """The mean of `-ln p` over all characters but the first, in nats; ids `[K] int32`, K two or more.
+        """Returns the mean of `-ln p` over all characters but the first, in nats; ids `[K] int32`, K of 2 or more.
 
-        The state is zero before the first character and carried to the last one, over the ends of the windows.
+        The state is zero before the first character and is carried across the ends of windows.
         """
         num_targets = len(ids) - 1
         window = min(self._window, num_targets)
         state, sums = self._model.zero_state(1), []
         for start in range(0, num_targets, window):
             part = ids[start : start + window + 1]
-            # The last window is filled up, so that all have one shape; what stands behind its end is not counted.
-            filled = np.pad(part, (0, window + 1 - len(part)))
-            total, state = self._score(tf.constant(filled[np.newaxis]), tf.constant(len(part) - 1), state)
+            # The last window is padded, so that all windows have one shape; the padding is not counted.
+            padded = np.pad(part, (0, window + 1 - len(part)))
+            total, state = self._score(tf.constant(padded[np.newaxis]), tf.constant(len(part) - 1), state)
             sums.append(float(total))
         return math.fsum(sums) / num_targets
 
     def _score_in_graph(self, ids: tf.Tensor, count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """The sum of `-ln p` of the first `count` targets of one window, `[1, T+1] int32`, and the state after it."""
+        """Returns the summed `-ln p` of the first `count` targets of a window `[1, T+1] int32`, and the next state."""
         inputs, targets = ids[:, :-1], tf.transpose(ids[:, 1:])
         logits, state = self._model(inputs, state)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
@@ -89,43 +54,23 @@ class Scorer:
         return tf.reduce_sum(tf.cast(tf.where(counted, losses, 0.0), tf.float64)), state
 
 
-def uniform_nats(vocabulary_size: int) -> float:
-    """Nats a character where all V are equally likely: ln V."""
-    return math.log(vocabulary_size)
-
-
-def unigram_nats(ids: np.ndarray, counts: np.ndarray) -> float:
-    """The mean of `-ln p` over all ids but the first, where p is how often the training part has the character.
-
-    `p(c) = (counts[c] + 1) / (sum(counts) + V)`: one is added (Laplace's rule), since U+FFFD is a character that the
-    training part may not have at all, and any text would be impossible that has it.
-    """
-    p = (counts + 1) / (counts.sum() + len(counts))
-    return float(-np.log(p[ids[1:]]).mean())
-
-
-def perplexity(nats: float) -> float:
-    """`exp` of the mean nats a character; inf where that is too large for a float."""
-    return math.exp(nats) if nats < _LARGEST_EXPONENT else nats if math.isnan(nats) else math.inf
-
-
-_MOST_UNKNOWN = 0.25  # of a text whose perplexity is still one of that text
+_MOST_UNKNOWN = 0.25  # fraction of a text; above it the figures say little about that text
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Mean nats a character of one text, under the model and the baselines."""
+    """Losses on one text, in nats per character, of the model and of the baselines."""
 
     num_characters: int
-    """Of the text, unknown ones too."""
+    """Of the text, including unknown characters."""
     num_predicted: int
-    """Those that the means are over."""
+    """Characters that the losses are means over."""
     unknown_rate: float
     nats: dict[str, float]
     """`{'model': …, 'unigram': …, 'uniform': …}`."""
 
     def to_dict(self) -> dict:
-        """Ready for JSON: a number that is not finite is None."""
+        """Returns the figures ready for JSON: a number that is not finite is None."""
         figures = {
             name: {
                 'perplexity': perplexity(n),
@@ -142,18 +87,18 @@ class Evaluation:
         return counts | finite.pop('model') | finite
 
 
-def evaluate(model: CharRNN, recorded: Recorded, text: str, name: str) -> Evaluation:
-    """How well `model` predicts `text`. Raises `InputError`, with `name` for the text, where that is too short."""
-    reading = read(text, recorded.vocabulary, name)
+def evaluate(model: CharRNN, record: RunRecord, text: str, name: str) -> Evaluation:
+    """Evaluates `model` on `text`. Raises `InputError`, which calls the text `name`, if the text is too short."""
+    encoded = EncodedText.from_text(text, record.vocabulary, name)
     nats = {
-        'model': Scorer(model, jit=recorded.config.training.jit).nats(reading.ids),
-        'unigram': unigram_nats(reading.ids, np.array(recorded.counts)),
-        'uniform': uniform_nats(len(recorded.vocabulary)),
+        'model': Scorer(model, jit=record.config.training.jit).nats(encoded.ids),
+        'unigram': unigram_nats(encoded.ids, np.array(record.counts)),
+        'uniform': uniform_nats(len(record.vocabulary)),
     }
-    return Evaluation(reading.num_characters, len(reading.ids) - 1, reading.unknown_rate, nats)
+    return Evaluation(encoded.num_characters, len(encoded.ids) - 1, encoded.unknown_rate, nats)
 
 
-def evaluate_run(run_dir: pathlib.Path, which: str | None, text_settings: dict) -> tuple[str, str, Evaluation]:
+def evaluate_run(run_dir: pathlib.Path, which: str | None, text_settings: dict) -> tuple[pathlib.Path, str, Evaluation]:
     """Evaluates a checkpoint of a run on a text.
 
     Args:
@@ -168,42 +113,37 @@ def evaluate_run(run_dir: pathlib.Path, which: str | None, text_settings: dict) 
     Raises:
       InputError: the run, the checkpoint or the text cannot be read.
     """
-    recorded = run_directory.read(run_dir)
+    record = run_directory.read(run_dir)
     if text_settings:
-        data = DataConfig(**{'newlines': recorded.config.data.newlines} | text_settings)
+        data = DataConfig(**{'newlines': record.config.data.newlines} | text_settings)
         text, name = load_corpus(data), data.corpus
     else:
-        text, name = held_out_part(run_dir, recorded), f'the held-out part of {recorded.config.data.corpus}'
+        text, name = held_out_part(run_dir, record), f'the held-out part of {record.config.data.corpus}'
     devices.prepare()
-    model = CharRNN(recorded.config.model, len(recorded.vocabulary))
+    model = CharRNN(record.config.model, len(record.vocabulary))
     checkpoint = load_model(run_dir, model, which)
-    return checkpoint, name, evaluate(model, recorded, text, name)
+    return checkpoint, name, evaluate(model, record, text, name)
 
 
-def load_corpus(data: DataConfig) -> str:
-    """Returns the text of `data`. Raises `InputError` if it cannot be read."""
-    return corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
-
-
-def held_out_part(run_dir: pathlib.Path, recorded: Recorded) -> str:
-    """The text that the run held out.
+def held_out_part(run_dir: pathlib.Path, record: RunRecord) -> str:
+    """Returns the held-out part of the corpus of a run.
 
     Raises:
-      InputError: it held out nothing, or its corpus is no longer the one that it began with.
+      InputError: the run held out nothing, or its corpus has changed since.
     """
-    data = recorded.config.data
+    data = record.config.data
     if not data.valid_fraction:
         raise InputError(
-            f'run_dir {str(run_dir)!r} held out no text: valid_fraction=0. Name one that it has not seen with '
-            f'--corpus, or train with --valid_fraction=0.1.'
+            f'run_dir {str(run_dir)!r} held out no text: valid_fraction=0. Evaluate on another text with --corpus, or '
+            f'train with --valid_fraction=0.1.'
         )
     text = load_corpus(data)
-    run_directory.check_same(run_dir, recorded, recorded.config, run_directory.text_sha256(text))
+    run_directory.check_same(run_dir, record, record.config, run_directory.text_sha256(text))
     return split(text, data.valid_fraction)[1]
 
 
 def report(evaluation: Evaluation) -> str:
-    """The figures as a table for people."""
+    """Returns the figures as a table."""
     lines = [
         f'{evaluation.num_characters:,} characters, {evaluation.num_predicted:,} predicted, '
         f'{evaluation.unknown_rate:.2%} unknown',
@@ -212,5 +152,7 @@ def report(evaluation: Evaluation) -> str:
     for name, nats in evaluation.nats.items():
         lines.append(f'{name:8}{perplexity(nats):12.2f}{nats:12.4f}{nats / math.log(2):12.4f}')
     if evaluation.unknown_rate > _MOST_UNKNOWN:
-        lines.append('So much of this text is unknown to the model that the figures say little about it.')
+        lines.append(
+            f'More than {_MOST_UNKNOWN:.0%} of this text is unknown to the model: the figures say little about it.'
+        )
     return '\n'.join(lines)

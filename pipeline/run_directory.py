@@ -24,7 +24,7 @@ _CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', '.lock'
 
 
 @dataclasses.dataclass(frozen=True)
-class Recorded:
+class RunRecord:
     """The contents of `config.json` and `vocabulary.json`."""
 
     config: Config
@@ -95,12 +95,12 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
         held.release()
 
 
-def read(run_dir: pathlib.Path) -> Recorded:
+def read(run_dir: pathlib.Path) -> RunRecord:
     """Reads the record of a run. Raises `InputError` if `run_dir` does not hold a run or its files are damaged."""
     try:
         config = json.loads((run_dir / _CONFIG).read_text('utf-8'))
         vocabulary = json.loads((run_dir / _VOCABULARY).read_text('utf-8'))
-        return Recorded(
+        return RunRecord(
             Config.from_dict(config['config']),
             Vocabulary(vocabulary['characters']),
             config['corpus']['sha256'],
@@ -114,7 +114,7 @@ def read(run_dir: pathlib.Path) -> Recorded:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
 
 
-def write(run_dir: pathlib.Path, record: Recorded, num_characters: int) -> None:
+def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int) -> None:
     """Records a run, or the new config of a run that resumes. Each file appears complete or not at all.
 
     Args:
@@ -140,7 +140,7 @@ def write(run_dir: pathlib.Path, record: Recorded, num_characters: int) -> None:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
 
 
-def check_same(run_dir: pathlib.Path, recorded: Recorded, config: Config, corpus_sha256: str) -> None:
+def check_same(run_dir: pathlib.Path, recorded: RunRecord, config: Config, corpus_sha256: str) -> None:
     """Raises `InputError` with the differences, unless a run with this config and corpus may resume in `run_dir`."""
     changed = [f'--{name} is {new!r}, was {old!r}' for name, (old, new) in differences(recorded.config, config).items()]
     if not changed and corpus_sha256 != recorded.corpus_sha256:

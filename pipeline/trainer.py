@@ -13,8 +13,8 @@ from pipeline import optimizers
 from pipeline.cells import State
 from pipeline.config import TrainingConfig
 from pipeline.early_stopping import EarlyStopping
-from pipeline.evaluation import perplexity
 from pipeline.model import CharRNN, cross_entropy
+from pipeline.perplexity import perplexity
 
 # Enough to hide the overhead of a call, and few enough to react soon to a stop request.
 MINIBATCHES_PER_CALL = 32

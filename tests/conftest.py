@@ -28,7 +28,7 @@ def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, 
     """Records a run that trains on all of `text`."""
     counts = collections.Counter(text)
     sha256 = run_directory.text_sha256(text)
-    record = run_directory.Recorded(config, vocabulary, sha256, tuple(counts[c] for c in vocabulary.characters))
+    record = run_directory.RunRecord(config, vocabulary, sha256, tuple(counts[c] for c in vocabulary.characters))
     run_directory.write(run_dir, record, len(text))
 
 

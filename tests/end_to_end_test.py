@@ -122,7 +122,7 @@ def test_interrupted_and_resumed_run_is_bit_equal_to_an_unbroken_run(trained, ru
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     resumed = run('pipeline.train', '--run_dir=broken')
-    assert int(re.search(r'goes on after epoch (\d+) of 500', resumed.stdout)[1]) < 500
+    assert int(re.search(r'resumes after epoch (\d+) of 500', resumed.stdout)[1]) < 500
     assert resumed.returncode == 0, resumed.stderr
     for name, value in _weights(unbroken).items():
         np.testing.assert_array_equal(_weights(folder / 'broken')[name], value, err_msg=name)
@@ -134,7 +134,7 @@ def test_finished_run_resumes_only_with_more_epochs(trained, run, folder):
     assert again.returncode == 0
     assert 'nothing left to train' in again.stdout
     longer = run('pipeline.train', f'--run_dir={run_dir}', '--num_epochs=502')
-    assert 'goes on after epoch 500 of 502' in longer.stdout
+    assert 'resumes after epoch 500 of 502' in longer.stdout
     assert 'epoch 502, perplexity' in longer.stdout
     assert json.loads((run_dir / 'config.json').read_text('utf-8'))['config']['num_epochs'] == 502
 
@@ -188,7 +188,7 @@ def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoi
 def test_evaluating_a_run_without_a_held_out_part_names_the_way_out(trained, run):
     refused = run('pipeline.evaluate')
     assert refused.returncode == 1
-    assert 'held out no text: valid_fraction=0. Name one that it has not seen with --corpus' in refused.stderr
+    assert 'held out no text: valid_fraction=0. Evaluate on another text with --corpus' in refused.stderr
 
 
 def test_divergence_is_an_error_that_names_the_way_out(run):

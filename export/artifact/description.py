@@ -32,9 +32,10 @@ import tensorflow as tf
 from data.windows import Windows
 from export.artifact.artifact import Artifact
 from export.artifact.versions import DESCRIPTION
-from pipeline import checkpoints, evaluation, run_directory
+from pipeline import checkpoints, run_directory
 from pipeline.config import Config
-from pipeline.run_directory import Recorded
+from pipeline.perplexity import perplexity
+from pipeline.run_directory import RunRecord
 
 _FORMAT = 1
 
@@ -49,17 +50,16 @@ class Source:
     perplexity: dict
 
 
-def read_source(run_dir: pathlib.Path, recorded: Recorded, checkpoint: str) -> Source:
+def read_source(run_dir: pathlib.Path, recorded: RunRecord, path: pathlib.Path) -> Source:
     """Reads what a run recorded about one of its checkpoints, given by its path."""
     data = recorded.config.data
     windows = Windows(sum(recorded.counts), data.batch_size, data.num_steps, data.sampling)
-    path = pathlib.Path(checkpoint)
     nats = checkpoints.recorded_nats(run_dir, path, windows.steps_per_epoch)
     return Source(
         recorded.config,
         {'name': data.corpus, 'sha256': recorded.corpus_sha256},
         {'name': f'{path.parent.name}/{path.name}', 'step': checkpoints.step_of(path)},
-        {part: None if n is None else _finite(evaluation.perplexity(n)) for part, n in nats.items()},
+        {part: None if n is None else _finite(perplexity(n)) for part, n in nats.items()},
     )
 
 

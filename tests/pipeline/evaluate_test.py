@@ -8,12 +8,12 @@ import pytest
 from data.vocabulary import Vocabulary
 from pipeline import evaluation
 from pipeline.config import Config
-from pipeline.run_directory import Recorded
+from pipeline.run_directory import RunRecord
 from tests.conftest import TEXT
 
 
 def test_the_figures_of_a_text_agree_with_each_other(model, vocabulary):
-    recorded = Recorded(Config(), vocabulary, '', (1,) * len(vocabulary))
+    recorded = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
     figures = evaluation.evaluate(model, recorded, TEXT[:40] + '囧', 'x').to_dict()
     assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (41, 39, 1 / 41)
     for row in (figures, figures['unigram'], figures['uniform']):
@@ -33,7 +33,7 @@ def test_what_is_not_finite_is_null_in_json():
 def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
     """Rare in training, all of them the one character in the text: the unigram baseline counts it as that."""
     vocabulary = Vocabulary.from_text(TEXT, min_count=13)
-    recorded = Recorded(Config(), vocabulary, '', tuple(range(len(vocabulary))))
+    recorded = RunRecord(Config(), vocabulary, '', tuple(range(len(vocabulary))))
     figures = evaluation.evaluate(model, recorded, '囧😀囧', 'x').to_dict()
     total, of_unknown = sum(recorded.counts) + len(vocabulary), recorded.counts[vocabulary.unknown_id] + 1
     assert figures['unigram']['perplexity'] == pytest.approx(total / of_unknown)
@@ -42,6 +42,6 @@ def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
 
 def test_where_most_is_unknown_the_table_says_what_that_means():
     nats = {'model': 1.0, 'unigram': 2.0, 'uniform': 3.0}
-    warning = 'So much of this text is unknown to the model'
+    warning = 'of this text is unknown to the model'
     assert warning in evaluation.report(evaluation.Evaluation(9, 8, 0.26, nats))
     assert warning not in evaluation.report(evaluation.Evaluation(9, 8, 0.25, nats))

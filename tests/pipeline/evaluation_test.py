@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from data.errors import InputError
-from data.vocabulary import Vocabulary
-from pipeline import evaluation
+from pipeline.evaluation import Scorer
+from pipeline.perplexity import perplexity, uniform_nats, unigram_nats
 
 
 def _nats_by_hand(model, ids) -> float:
@@ -28,7 +27,7 @@ def _ids(model, count: int) -> np.ndarray:
 
 def test_every_character_but_the_first_is_predicted_once_from_all_before_it(model):
     """Texts of one target, and of one less, as many and one more than one window and two windows have."""
-    scorer = evaluation.Scorer(model, window=6)
+    scorer = Scorer(model, window=6)
     for count in (2, 6, 7, 8, 12, 13, 14):
         ids = _ids(model, count)
         assert scorer.nats(ids) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
@@ -38,14 +37,14 @@ def test_the_state_is_carried_over_the_ends_of_the_windows(model):
     ids = _ids(model, 101)
     expected = _nats_by_hand(model, ids)
     for window in (3, 7, 1000):
-        assert evaluation.Scorer(model, window=window).nats(ids) == pytest.approx(expected, rel=1e-6), window
+        assert Scorer(model, window=window).nats(ids) == pytest.approx(expected, rel=1e-6), window
     apart = np.mean([_nats_by_hand(model, ids[i : i + 5]) for i in range(0, 100, 4)])
     assert abs(apart - expected) > 1e-3, 'this model would not tell whether the state is carried'
 
 
 def test_reading_does_not_change_the_weights_and_compiles_once(model):
     before = [v.numpy() for v in model.trainable_variables]
-    scorer = evaluation.Scorer(model, window=10)
+    scorer = Scorer(model, window=10)
     assert scorer.nats(_ids(model, 35)) == scorer.nats(_ids(model, 35))
     assert scorer._score.experimental_get_tracing_count() == 1
     for variable, value in zip(model.trainable_variables, before, strict=True):
@@ -55,28 +54,14 @@ def test_reading_does_not_change_the_weights_and_compiles_once(model):
 def test_baselines_by_hand():
     """A training part with 5, 2 and 0 of three characters; the text's first character is not predicted."""
     ids, counts = np.array([1, 0, 2, 0]), np.array([5, 2, 0])
-    assert evaluation.uniform_nats(3) == pytest.approx(1.0986123)
-    assert evaluation.unigram_nats(ids, counts) == pytest.approx(-(2 * math.log(6 / 10) + math.log(1 / 10)) / 3)
+    assert uniform_nats(3) == pytest.approx(1.0986123)
+    assert unigram_nats(ids, counts) == pytest.approx(-(2 * math.log(6 / 10) + math.log(1 / 10)) / 3)
 
 
 @pytest.mark.parametrize(('nats', 'expected'), [(0.0, 1.0), (2.0, math.exp(2)), (89.0, math.inf), (math.inf, math.inf)])
 def test_perplexity_is_infinite_where_it_is_too_large(nats, expected):
-    assert evaluation.perplexity(nats) == expected
+    assert perplexity(nats) == expected
 
 
 def test_perplexity_of_nan_is_nan():
-    assert math.isnan(evaluation.perplexity(math.nan))
-
-
-def test_reads_a_text_and_knows_the_rate_of_the_unknown():
-    reading = evaluation.read('分囧开😀', Vocabulary('分开'), 'x')
-    assert reading.ids.tolist() == [0, 1]
-    assert reading.unknown_rate == 0.5
-
-
-@pytest.mark.parametrize(('text', 'readable'), [('', 0), ('分', 1), ('囧分😀', 1)])
-def test_a_text_in_which_nothing_can_be_predicted_is_refused(text, readable):
-    with pytest.raises(
-        InputError, match=rf'poem\.txt is too short to evaluate: {readable} of its {len(text)} characters'
-    ):
-        evaluation.read(text, Vocabulary('分开'), 'poem.txt')
+    assert math.isnan(perplexity(math.nan))

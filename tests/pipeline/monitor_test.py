@@ -6,7 +6,6 @@ import re
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
-from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pipeline.monitor import Monitor
@@ -16,6 +15,16 @@ PROGRESS = Progress(
     step=8, epoch=1, epoch_ended=True, loss=2.0, global_norm=0.25, clipped_fraction=0.5, learning_rate=3.0,
     num_characters=600, seconds=0.15,
 )  # fmt: skip
+
+
+def _events(directory) -> EventAccumulator:
+    events = EventAccumulator(str(directory))
+    events.Reload()
+    return events
+
+
+def _scalars(directory, tag: str) -> list[tuple[int, float]]:
+    return [(p.step, float(tf.make_ndarray(p.tensor_proto))) for p in _events(directory).Tensors(tag)]
 
 
 def test_prints_the_sections_lines(tmp_path, capsys):
@@ -69,10 +78,9 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
     monitor.samples(2, ['分开了', '山'])
     monitor.close()
 
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
+    events = _events(tmp_path / 'train')
     expected = {
-        'perplexity/train': 7.389056, 'loss/train': 2.0, 'gradients/global_norm': 0.25,
+        'perplexity': 7.389056, 'loss': 2.0, 'gradients/global_norm': 0.25,
         'gradients/clipped_fraction': 0.5, 'learning_rate': 3.0, 'characters_per_second': 4000.0,
     }  # fmt: skip
     for tag, value in expected.items():
@@ -85,55 +93,47 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
 
 
 @pytest.mark.parametrize('nats', [88.69, 300.0, 5000.0])
-def test_a_loss_whose_exp_is_no_float32_stands_in_every_curve(tmp_path, nats):
-    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
+def test_perplexity_too_large_for_a_float32_is_infinite_in_the_curves(tmp_path, nats):
+    monitor = Monitor(tmp_path, 0, 8, 0, has_valid=True, terminal=False)
     monitor.after_call(PROGRESS)
     monitor.after_epoch(Progress(**{**vars(PROGRESS), 'loss': nats}), line_is_due=True, valid_nats=nats)
     monitor.close()
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    for kind in ('train', 'valid'):
-        values = [
-            float(tf.make_ndarray(events.Tensors(f'{tag}/{kind}')[0].tensor_proto)) for tag in ('loss', 'perplexity')
-        ]
+    for part in ('train', 'valid'):
+        values = [value for tag in ('loss', 'perplexity') for _, value in _scalars(tmp_path / part, tag)]
         assert values == pytest.approx([nats, math.exp(nats) if nats < 89 else math.inf], rel=1e-4)
 
 
 def test_tensorboard_has_the_settings_of_a_new_run(tmp_path):
-    Monitor(
-        tmp_path, 0, 8, 0, settings={'hidden_size': 64, 'cell': 'gru', 'prefixes': ('a', 'b')}, terminal=False
-    ).close()
-    Monitor(tmp_path, 4, 8, 0, settings={'hidden_size': 65}, terminal=False).close()  # goes on: not said again
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    content = events.SummaryMetadata('_hparams_/session_start_info').plugin_data.content
+    settings = {'hidden_size': 64, 'cell': 'gru', 'prefixes': ('a', 'b')}
+    Monitor(tmp_path, 0, 8, 0, settings=settings, terminal=False).close()
+    Monitor(tmp_path, 4, 8, 0, settings={'hidden_size': 65}, terminal=False).close()  # resumes: not written again
+    content = _events(tmp_path).SummaryMetadata('_hparams_/session_start_info').plugin_data.content
     found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert found['hidden_size'].number_value == 64
     assert found['cell'].string_value == 'gru'
     assert found['prefixes'].string_value == 'a,b'
 
 
-def test_epochs_that_come_again_after_a_kill_are_shown_once(tmp_path):
-    """Epochs 1 to 5 were written, a checkpoint stands at epoch 3: the run goes on from there."""
+def test_epochs_that_a_resumed_run_repeats_are_shown_once(tmp_path):
+    """Epochs 1 to 5 were written before a kill; the checkpoint is of epoch 3, from which the run resumes."""
     for first, last in ((1, 5), (4, 6)):
-        monitor = Monitor(tmp_path, 0, 16, first - 1, terminal=False)
+        monitor = Monitor(tmp_path, 0, 16, first - 1, has_valid=True, terminal=False)
         for epoch in range(first, last + 1):
             monitor.after_call(PROGRESS)
-            monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch, 'loss': float(first)}), False)
+            progress = Progress(**{**vars(PROGRESS), 'epoch': epoch, 'loss': float(first)})
+            monitor.after_epoch(progress, False, valid_nats=float(first))
         monitor.close()
-        # Named by the second, and read by their names: a run that goes on is never within the same one.
-        (written,) = (path for path in tmp_path.iterdir() if path.suffix != '.ordered')
-        written.rename(tmp_path / f'events.out.tfevents.{first}.ordered')
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    points = events.Tensors('loss/train')
-    assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
-    assert [float(tf.make_ndarray(point.tensor_proto)) for point in points] == [1, 1, 1, 4, 4, 4]
+        # File names contain the second, and readers sort by name: in practice a run resumes in a later second.
+        for part in ('train', 'valid'):
+            (written,) = (path for path in (tmp_path / part).iterdir() if path.suffix != '.ordered')
+            written.rename(tmp_path / part / f'events.out.tfevents.{first}.ordered')
+    for part in ('train', 'valid'):
+        assert _scalars(tmp_path / part, 'loss') == [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4), (6, 4)]
 
 
-def test_train_and_valid_are_one_chart(tmp_path, capsys):
-    """TensorBoard's Custom Scalars has a chart for all tags that a pattern of its layout matches."""
-    monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
+def test_train_and_valid_have_the_same_tags_in_two_runs(tmp_path, capsys):
+    """TensorBoard draws the same tag of several runs in one chart."""
+    monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
     for epoch, nats in ((1, None), (2, 1.5), (3, 1.0)):
         monitor.after_call(PROGRESS)
         monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=nats)
@@ -141,25 +141,14 @@ def test_train_and_valid_are_one_chart(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'epoch 1, perplexity 7.39, time 0.15 sec'
     assert lines[1] == 'epoch 2, perplexity 7.39, time 0.15 sec, valid 4.48'
-
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    points = [(p.step, float(tf.make_ndarray(p.tensor_proto))) for p in events.Tensors('perplexity/valid')]
-    assert points == [(2, pytest.approx(4.481689)), (3, pytest.approx(2.718282))]
-    (layout,) = events.Tensors('custom_scalars__config__')
-    charts = layout_pb2.Layout.FromString(tf.make_ndarray(layout.tensor_proto).item()).category[0].chart
-    (pattern,) = charts[0].multiline.tag
-    assert {tag for tag in events.Tags()['tensors'] if re.fullmatch(pattern, tag)} == {
-        'perplexity/train',
-        'perplexity/valid',
-    }
+    assert _scalars(tmp_path / 'valid', 'perplexity') == [(2, pytest.approx(4.481689)), (3, pytest.approx(2.718282))]
+    assert [epoch for epoch, _ in _scalars(tmp_path / 'train', 'perplexity')] == [1, 2, 3]
+    assert set(_events(tmp_path / 'valid').Tags()['tensors']) == {'perplexity', 'loss'}
 
 
-def test_a_run_without_held_out_text_has_no_valid_curve(tmp_path):
+def test_run_without_a_held_out_part_has_no_valid_curves(tmp_path):
     monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
     monitor.after_call(PROGRESS)
     monitor.after_epoch(PROGRESS, line_is_due=False)
     monitor.close()
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert not [tag for tag in events.Tags()['tensors'] if 'valid' in tag or 'custom' in tag]
+    assert [path.name for path in tmp_path.iterdir()] == ['train']

@@ -40,9 +40,9 @@ def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) 
     checkpoints = Checkpoints(run_dir, trainer, every)
     checkpoints.restore()
     held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model)) if loss else None
-    monitor = Monitor(run_dir, 0, 1, 0, terminal=False)
+    monitor = Monitor(run_dir, 0, 1, 0, has_valid=loss is not None, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
-        run.train(trainer, IDS, None, monitor, Profiler(run_dir, None), checkpoints, stop, held_out)
+        run.Run(trainer, IDS, checkpoints, monitor, Profiler(run_dir, None), stop, None, held_out).train()
 
 
 def _best(run_dir) -> dict:
@@ -133,7 +133,7 @@ def test_stops_after_the_evaluations_without_improvement_and_saves(tmp_path, cap
         'checkpoint': f'ckpt-{4 * per_epoch}', 'step': 4 * per_epoch, 'epoch': 4, 'nats_per_character': 4.0,
     }  # fmt: skip
     assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{10 * per_epoch}')
-    assert 'give a larger --early_stopping_patience' in run._nothing_left(trainer)
+    assert 'give a larger --early_stopping_patience' in run.nothing_left(trainer)
 
 
 def test_never_stops_early_unless_asked_to(tmp_path):
@@ -166,7 +166,8 @@ def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
     files = {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()}
 
     def full_disk(self, path):
-        (tmp_path / 'best' / f'{pathlib.Path(path).name}.data-00000-of-00001').touch()
+        pathlib.Path(path).parent.mkdir()
+        pathlib.Path(f'{path}.data-00000-of-00001').touch()
         raise tf.errors.ResourceExhaustedError(None, None, 'no space left')
 
     monkeypatch.setattr(tf.train.Checkpoint, 'write', full_disk)
@@ -198,19 +199,6 @@ def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
     for ours, theirs in zip(evaluated.model.variables, alone.model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not (tmp_path / 'alone' / 'best').exists()
-
-
-@pytest.mark.parametrize(
-    ('prefixes', 'min_count', 'expected'),
-    [
-        (TrainingConfig.prefixes, 1, ('Once',)),
-        (TrainingConfig.prefixes, 2, ('Once',)),  # they could be read as unknown, but would say nothing
-        (('on', '囧'), 2, ('on', '囧')),
-    ],
-)
-def test_prefixes_that_say_something(prefixes, min_count, expected):
-    text = 'Once upon a time upon a time'
-    assert run.usable_prefixes(prefixes, Vocabulary.from_text(text, min_count), text) == expected
 
 
 def test_what_changes_nothing_is_not_recorded(config, tmp_path, capsys):

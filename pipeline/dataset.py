@@ -1,0 +1,100 @@
+"""The texts of a run, encoded: the part that it trains on and the held-out part."""
+
+import dataclasses
+
+import numpy as np
+
+from data import corpus
+from data.errors import InputError
+from data.split import split
+from data.vocabulary import Vocabulary
+from pipeline.config import DataConfig, TrainingConfig
+from pipeline.run_directory import text_sha256
+
+_LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedText:
+    """A text in the ids of a vocabulary."""
+
+    ids: np.ndarray
+    """`[K] int32`, K of 2 or more."""
+    num_characters: int
+    """Of the text."""
+    num_unknown: int
+    """Characters outside the vocabulary; `ids` has U+FFFD for them or leaves them out (`Vocabulary.encode_any`)."""
+
+    @classmethod
+    def from_text(cls, text: str, vocabulary: Vocabulary, name: str) -> 'EncodedText':
+        """Encodes `text`, which error messages call `name`.
+
+        Raises:
+          InputError: fewer than two characters can be encoded, so that none can be predicted.
+        """
+        ids, num_unknown = vocabulary.encode_any(text)
+        if len(ids) < 2:
+            raise InputError(
+                f'{name} is too short to evaluate: the vocabulary has {len(ids)} of its {len(text):,} characters, and '
+                f'evaluation needs 2, one to start from and one to predict. Give a longer text.'
+            )
+        return cls(ids, len(text), num_unknown)
+
+    @property
+    def unknown_rate(self) -> float:
+        """Fraction of the characters that are outside the vocabulary."""
+        return self.num_unknown / self.num_characters
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The corpus of a run."""
+
+    num_characters: int
+    """Of both parts."""
+    sha256: str
+    """Of both parts."""
+    training_text: str
+    vocabulary: Vocabulary
+    ids: np.ndarray
+    """`[N] int32`, the training part."""
+    valid: EncodedText | None
+    """The held-out part."""
+
+    @classmethod
+    def load(cls, data: DataConfig) -> 'Dataset':
+        """Loads the corpus, splits off its held-out part and builds the vocabulary of the rest.
+
+        Raises:
+          InputError: the corpus cannot be read, or a part is too short.
+        """
+        text = load_corpus(data)
+        training_text, valid_text = split(text, data.valid_fraction)
+        vocabulary = Vocabulary.from_text(training_text, data.min_count)
+        valid = EncodedText.from_text(valid_text, vocabulary, 'the held-out part') if valid_text else None
+        ids = vocabulary.encode(training_text)
+        return cls(len(text), text_sha256(text), training_text, vocabulary, ids, valid)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Occurrences of each character of the vocabulary in the training part, by id."""
+        return tuple(np.bincount(self.ids, minlength=len(self.vocabulary)).tolist())
+
+    def usable_prefixes(self, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns `prefixes`, or the first word of the text if the default prefixes have characters that it lacks.
+
+        Raises:
+          InputError: a prefix of the user has a character outside the vocabulary, and the vocabulary does not have an
+            unknown character.
+        """
+        if prefixes == TrainingConfig.prefixes and not all(self.vocabulary.knows(prefix) for prefix in prefixes):
+            first_word = (self.training_text.split() or [self.training_text])[0]
+            return (first_word[:_LONGEST_FIRST_WORD],)
+        for prefix in prefixes:
+            self.vocabulary.encode(prefix, f'prefix {prefix!r}')
+        return prefixes
+
+
+def load_corpus(data: DataConfig) -> str:
+    """Returns the text of `data`. Raises `InputError` if it cannot be read."""
+    return corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)

@@ -1,0 +1,30 @@
+"""Perplexity, and the losses of two baselines that ignore the order of characters.
+
+Losses are mean nats per character. Perplexity is `exp` of a loss; bits per character are nats / ln 2.
+"""
+
+import math
+
+import numpy as np
+
+_LARGEST_EXPONENT = 88.7  # of a float32, which TensorBoard stores
+
+
+def perplexity(nats: float) -> float:
+    """Returns `exp(nats)`; inf if that is too large for a float32."""
+    return math.exp(nats) if nats < _LARGEST_EXPONENT else nats if math.isnan(nats) else math.inf
+
+
+def uniform_nats(vocabulary_size: int) -> float:
+    """Returns the loss if all V characters are equally likely: ln V."""
+    return math.log(vocabulary_size)
+
+
+def unigram_nats(ids: np.ndarray, counts: np.ndarray) -> float:
+    """Returns the loss on all ids but the first if p is the frequency of a character in the training part.
+
+    `p(c) = (counts[c] + 1) / (sum(counts) + V)`. The 1 (Laplace's rule) gives U+FFFD, which may be missing from the
+    training part, a probability above 0.
+    """
+    p = (counts + 1) / (counts.sum() + len(counts))
+    return float(-np.log(p[ids[1:]]).mean())

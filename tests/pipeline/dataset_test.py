@@ -1,0 +1,43 @@
+"""The parts of a corpus, encoded, and the prefixes of its samples."""
+
+import pytest
+
+from data.errors import InputError
+from data.vocabulary import Vocabulary
+from pipeline.config import DataConfig, TrainingConfig
+from pipeline.dataset import Dataset, EncodedText
+
+
+def test_encoded_text_counts_characters_outside_the_vocabulary():
+    encoded = EncodedText.from_text('分囧开😀', Vocabulary('分开'), 'x')
+    assert encoded.ids.tolist() == [0, 1]
+    assert encoded.unknown_rate == 0.5
+
+
+@pytest.mark.parametrize(('text', 'known'), [('', 0), ('分', 1), ('囧分😀', 1)])
+def test_text_without_a_character_to_predict_is_refused(text, known):
+    with pytest.raises(
+        InputError, match=rf'poem\.txt is too short to evaluate: .* has {known} of its {len(text)} char'
+    ):
+        EncodedText.from_text(text, Vocabulary('分开'), 'poem.txt')
+
+
+def test_vocabulary_and_counts_are_of_the_training_part_alone(tmp_path):
+    (tmp_path / 'x.txt').write_text('aababaababcz', 'utf-8')
+    dataset = Dataset.load(DataConfig(corpus=str(tmp_path / 'x.txt'), valid_fraction=0.34))
+    assert (dataset.num_characters, dataset.training_text) == (12, 'aababaab')
+    assert dict(zip(dataset.vocabulary.characters, dataset.counts, strict=True)) == {'a': 5, 'b': 3}
+
+
+@pytest.mark.parametrize(
+    ('prefixes', 'min_count', 'expected'),
+    [
+        (TrainingConfig.prefixes, 1, ('Once',)),
+        (TrainingConfig.prefixes, 2, ('Once',)),  # U+FFFD could replace their characters, but would say nothing
+        (('on', '囧'), 2, ('on', '囧')),
+    ],
+)
+def test_default_prefixes_outside_the_vocabulary_become_the_first_word(tmp_path, prefixes, min_count, expected):
+    (tmp_path / 'x.txt').write_text('Once upon a time upon a time', 'utf-8')
+    dataset = Dataset.load(DataConfig(corpus=str(tmp_path / 'x.txt'), min_count=min_count))
+    assert dataset.usable_prefixes(prefixes) == expected
