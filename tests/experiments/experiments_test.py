@@ -90,7 +90,7 @@ def test_log_of_another_command_does_not_count(tmp_path):
 def test_failed_run_writes_no_log(tmp_path):
     """A log of an earlier run stays."""
     run = plan.Run('a', ('--corpus=nowhere.txt',))
-    with pytest.raises(InputError, match=r"a ended with exit code 1: error: corpus 'nowhere.txt' is no file"):
+    with pytest.raises(InputError, match=r"a ended with exit code 1: error: corpus 'nowhere.txt' is not a file"):
         keep_log(run, tmp_path)
     assert not list(tmp_path.iterdir())
 
