@@ -1,33 +1,94 @@
-"""Data flows one way, data <- pipeline <- export, and flags stay in the programs."""
+"""The imports of the project: one direction, no circles, flags in the programs, TensorFlow only where it is needed."""
 
 import ast
+import functools
+import pathlib
 
 import pytest
 
 from tests.conftest import ROOT
 
-LAYERS = {'data': set(), 'pipeline': {'data'}, 'export': {'data', 'pipeline'}}
-MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob('*.py'))]
+# Each package may import those in its set, and itself.
+PACKAGES = {
+    'data': set(),
+    'pipeline': {'data'},
+    'export/artifact': {'data', 'pipeline'},
+    'export/client': {'data', 'pipeline', 'export/artifact'},
+    'export/server': {'data', 'pipeline', 'export/artifact'},
+    'export': {'data', 'pipeline', 'export/artifact', 'export/client', 'export/server'},
+}
+# Inside the server, each part may import those before it.
+SERVER = ['', 'models', 'predictor', 'rest|rpc', 'server']
+MODULES = [path for layer in ('data', 'pipeline', 'export') for path in sorted((ROOT / layer).rglob('*.py'))]
+EVERY_MODULE = pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
-def _imports(path) -> set[str]:
+@functools.cache
+def _imports(path: pathlib.Path, *, at_module_level: bool = False) -> frozenset[str]:
+    """Returns the dotted names that a module imports; those inside functions too, unless `at_module_level`."""
+    tree = ast.parse(path.read_text('utf-8'))
     found = set()
-    for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+    for node in tree.body if at_module_level else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found |= {f'{node.module}.{alias.name}' for alias in node.names}
+    return frozenset(found)
+
+
+def _project_modules(path: pathlib.Path, **kwargs) -> set[pathlib.Path]:
+    """Returns the files of the project that a module imports, and their packages' `__init__.py`."""
+    found = set()
+    for name in _imports(path, **kwargs):
+        parts = name.split('.')
+        for end in range(1, len(parts) + 1):
+            stem = ROOT.joinpath(*parts[:end])
+            found |= {file for file in (stem.with_suffix('.py'), stem / '__init__.py') if file in MODULES}
     return found
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_layer_imports_only_the_layers_before_it(path):
-    layer = path.relative_to(ROOT).parts[0]
-    others = {name.split('.')[0] for name in _imports(path)} & (LAYERS.keys() | {'tests'})
-    assert others <= LAYERS[layer] | {layer}
+def _package(path: pathlib.Path) -> str:
+    return next(name for name in PACKAGES if path.is_relative_to(ROOT / name))
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def _reachable(path: pathlib.Path, **kwargs) -> set[pathlib.Path]:
+    """Returns the files that importing a module imports, directly or through other modules."""
+    found, left = set(), {path}
+    while left:
+        module = left.pop()
+        new = _project_modules(module, **kwargs) - found
+        found |= new
+        left |= new
+    return found
+
+
+@EVERY_MODULE
+def test_package_imports_only_the_packages_below_it(path):
+    package = _package(path)
+    modules = (module for module in _project_modules(path) if module.name != '__init__.py')
+    assert {_package(module) for module in modules} <= PACKAGES[package] | {package}
+    assert not any(name.startswith(('tests', 'benchmarks', 'experiments')) for name in _imports(path))
+
+
+@EVERY_MODULE
+def test_module_does_not_import_itself_through_others(path):
+    assert path.name == '__init__.py' or path not in _reachable(path)
+
+
+@EVERY_MODULE
+def test_part_of_the_server_imports_only_the_parts_before_it(path):
+    server = ROOT / 'export' / 'server'
+
+    def level(module: pathlib.Path) -> int:
+        name = module.relative_to(server).with_suffix('').parts[0]
+        return next((n for n, part in enumerate(SERVER) if name in part.split('|')), 0)
+
+    if path.is_relative_to(server):
+        parts = (module for module in _project_modules(path) if module.is_relative_to(server))
+        assert all(level(module) <= level(path) for module in parts)
+
+
+@EVERY_MODULE
 def test_only_programs_have_flags(path):
     """And the modules that parse and generate them."""
     helpers = (ROOT / 'pipeline/program.py', ROOT / 'pipeline/flag_definitions.py')
@@ -35,6 +96,13 @@ def test_only_programs_have_flags(path):
     assert ('absl.flags' in _imports(path)) == is_program
 
 
-@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize('name', ['pipeline/config.py', 'pipeline/limits.py', 'export/server/options.py'])
+def test_settings_need_no_tensorflow(name):
+    modules = {ROOT / name, *_reachable(ROOT / name, at_module_level=True)}
+    imported = {imported.split('.')[0] for path in modules for imported in _imports(path, at_module_level=True)}
+    assert not imported & {'tensorflow', 'keras', 'absl', 'starlette', 'uvicorn', 'grpc'}
+
+
+@EVERY_MODULE
 def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text('utf-8')))
