@@ -7,13 +7,16 @@ OTHER_TENSORFLOW := 2.20
 OTHER_VENV ?= $(VENV)-$(OTHER_TENSORFLOW)
 ARGS ?=
 RUN := $(VENV)/bin/python
+# One process per core, at most 4: each imports TensorFlow. Files with slow tests start first (tests/conftest.py).
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+PYTEST := $(RUN) -m pytest $(WORKERS)
 # CUDA's libraries (3 GB) only where an NVIDIA driver is present.
 comma := ,
 CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train export serve tensorboard test compatibility lint bench bench-generation bench-serving fuzz experiments clean
+.PHONY: help train export serve tensorboard test test-quick coverage compatibility lint bench bench-generation bench-serving fuzz experiments clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,8 +36,17 @@ serve: $(VENV)/installed  ## serve models/charrnn over REST and gRPC (ARGS are f
 tensorboard: $(VENV)/installed  ## watch all runs in a browser
 	$(VENV)/bin/tensorboard --logdir=runs $(ARGS)
 
-test: $(VENV)/installed-dev  ## run all tests
-	$(RUN) -m pytest $(ARGS)
+test: $(VENV)/installed-dev  ## run all tests (ARGS are options of pytest)
+	$(PYTEST) $(ARGS)
+
+test-quick: $(VENV)/installed-dev  ## run the tests that take under a minute together
+	$(PYTEST) -m "not slow" $(ARGS)
+
+coverage: $(VENV)/installed-dev  ## run all tests, programs included, and report the branch coverage
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest $(WORKERS) $(ARGS)
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
 
 compatibility: $(VENV)/installed-dev $(OTHER_VENV)/installed  ## ask the TensorFlow of TensorFlow Serving's newest release
 	$(RUN) -m tests.export.artifact.compatibility --other=$(OTHER_VENV)/bin/python

@@ -54,7 +54,7 @@ def _message(name: str, **options) -> str:
     return str(caught.value)
 
 
-def test_the_bundled_lyrics_are_enough_for_the_sections_run():
+def test_bundled_lyrics_suffice_for_the_run_of_the_section():
     """10,000 characters to learn from and some to hold out, a vocabulary like the section's, and its prefixes in it."""
     text = load('lyrics')
     assert len(text) >= 12_000
@@ -62,7 +62,7 @@ def test_the_bundled_lyrics_are_enough_for_the_sections_run():
     assert set('分开不') <= set(text)
 
 
-def test_jay_chous_lyrics_have_the_numbers_of_the_section():
+def test_jay_chou_lyrics_have_the_numbers_of_the_section():
     path = pathlib.Path(os.environ.get('CHARRNN_DATA_HOME', os.devnull)) / 'jaychou_lyrics.txt.zip'
     if not path.exists():
         pytest.skip('CHARRNN_DATA_HOME names no folder that holds jaychou_lyrics.txt.zip')
@@ -71,11 +71,11 @@ def test_jay_chous_lyrics_have_the_numbers_of_the_section():
     assert len(set(text[:10_000])) == 1027
 
 
-def test_a_file_is_read_as_it_stands(tmp_path):
+def test_file_is_read_unchanged(tmp_path):
     assert load(_write(tmp_path / 'song.any', '想要有直升机 🎵')) == '想要有直升机 🎵'
 
 
-def test_a_folder_is_read_in_the_order_of_names_below_it_too(tmp_path):
+def test_folder_is_read_recursively_in_order_of_names(tmp_path):
     for name in ('m.txt', 'a.txt', 'z.TXT', 'c/q.txt', 'c/b.txt'):  # written in no order, read in order
         _write(tmp_path / name, f'<{name}>')
     _write(tmp_path / 'd.gz', gzip.compress(b'<d.gz>'))
@@ -91,37 +91,37 @@ def test_a_folder_is_read_in_the_order_of_names_below_it_too(tmp_path):
         ('below/*', 'c d'),  # the folder "deeper" matches, but is no file
     ],
 )
-def test_a_glob_is_read_in_the_order_of_names(tmp_path, pattern, text):
+def test_glob_is_read_in_order_of_names(tmp_path, pattern, text):
     for name in ('below/c', 'b', 'below/d', 'a'):
         _write(tmp_path / f'{name}.txt', name[-1])
     (tmp_path / 'below' / 'deeper').mkdir()
     assert load(str(tmp_path / pattern)) == text
 
 
-def test_the_texts_of_a_zip_are_read_in_the_order_of_names(tmp_path):
+def test_texts_of_a_zip_are_read_in_order_of_names(tmp_path):
     path = _write_zip(
         tmp_path / 'songs.zip', {'m.txt': 'm', 'a.txt': 'a', 'z.TXT': 'z', 'c/b.txt': 'b', 'd.pdf': 'no text'}
     )
     assert load(path) == 'a b m z'
 
 
-def test_a_gz_is_unpacked(tmp_path):
+def test_gz_is_unpacked(tmp_path):
     assert load(_write(tmp_path / 'song.txt.gz', gzip.compress('分开'.encode()))) == '分开'
 
 
-def test_a_url_is_read(web):
+def test_url_is_read(web):
     folder, url = web
     _write(folder / 'song.txt', '分开')
     assert load(f'{url}/song.txt') == '分开'
 
 
-def test_a_zip_at_a_url_is_unpacked(web):
+def test_zip_at_a_url_is_unpacked(web):
     folder, url = web
     _write_zip(folder / 'songs.zip', {'a.txt': '分', 'b.txt': '开'})
     assert load(f'{url}/songs.zip') == '分 开'
 
 
-def test_a_known_corpus_in_the_data_home_needs_no_network(tmp_path, monkeypatch):
+def test_known_corpus_in_the_data_home_needs_no_network(tmp_path, monkeypatch):
     digest = hashlib.sha256(b'put there by hand').hexdigest()
     monkeypatch.setitem(corpus.REMOTE, 'jaychou', Remote('http://127.0.0.1:0/', 'song.txt', ('sha256', digest)))
     monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path))
@@ -140,13 +140,13 @@ def test_line_breaks_become_spaces_by_default(tmp_path):
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16-le', 'gb18030'])
-def test_the_byte_order_mark_of_every_file_is_dropped(tmp_path, encoding):
+def test_byte_order_mark_of_every_file_is_dropped(tmp_path, encoding):
     for name in 'ab':
         _write(tmp_path / f'{name}.txt', f'\ufeff{name}'.encode(encoding))
     assert load(str(tmp_path), encoding=encoding) == 'a b'
 
 
-def test_another_encoding_is_read_when_it_is_named(tmp_path):
+def test_text_in_a_named_encoding_is_read(tmp_path):
     # The bytes of 分开不了 in GB 18030.
     path = _write(tmp_path / 'a.txt', bytes.fromhex('b7d6 bfaa b2bb c1cb'))
     assert load(path, encoding='gb18030') == '分开不了'
@@ -166,7 +166,7 @@ def test_max_characters_counts_characters_after_normalisation(tmp_path, newlines
     assert load(path, newlines=newlines, max_characters=max_characters) == text
 
 
-def test_a_name_of_nothing_is_refused_with_the_known_names():
+def test_unknown_corpus_is_refused_with_the_known_names():
     message = _message('no/such/thing')
     for part in ("'no/such/thing'", 'lyrics', 'jaychou', 'time_machine'):
         assert part in message
@@ -176,14 +176,14 @@ def test_a_name_of_nothing_is_refused_with_the_known_names():
 @pytest.mark.parametrize(
     ('slip', 'meant'), [('lyrcs', 'lyrics'), ('jaychow', 'jaychou'), ('my_pomes.txt', 'my_poems.txt')]
 )
-def test_a_slip_of_the_pen_is_answered_with_what_was_meant(tmp_path, monkeypatch, slip, meant):
+def test_misspelt_corpus_gets_a_suggestion(tmp_path, monkeypatch, slip, meant):
     _write(tmp_path / 'my_poems.txt', 'a file in the current folder')
     monkeypatch.chdir(tmp_path)
     assert f'Did you mean {meant}?' in _message(slip)
 
 
 @pytest.mark.parametrize('content', ['', ' \r\n\t\u3000', '\ufeff'])
-def test_a_corpus_without_a_visible_character_is_refused(tmp_path, content):
+def test_corpus_without_a_visible_character_is_refused(tmp_path, content):
     path = _write(tmp_path / 'a.txt', content)
     message = _message(path)
     for part in (path, 'empty', '--corpus'):
@@ -218,7 +218,7 @@ def test_undecodable_bytes_in_a_zip_are_located_by_member(tmp_path):
     assert f'{path}/b.txt is not utf-8' in _message(path)
 
 
-def test_an_unknown_encoding_is_refused(tmp_path):
+def test_unknown_encoding_is_refused(tmp_path):
     message = _message(_write(tmp_path / 'a.txt', 'a'), encoding='utf-9')
     for part in ("'utf-9'", 'utf-8', 'gb18030'):
         assert part in message
@@ -232,57 +232,57 @@ def test_an_unknown_encoding_is_refused(tmp_path):
         ('ab'.encode('utf-16-be'), 0, '--encoding=utf-16-be.'),
     ],
 )
-def test_a_nul_character_is_located_by_byte(tmp_path, content, byte, advice):
+def test_nul_character_is_located_by_byte(tmp_path, content, byte, advice):
     path = _write(tmp_path / 'a.txt', content)
     message = _message(path)
     for part in (path, 'NUL', f'at byte {byte} in utf-8', advice):
         assert part in message
 
 
-def test_nothing_is_no_name_of_the_current_folder(tmp_path, monkeypatch):
+def test_empty_corpus_name_is_refused(tmp_path, monkeypatch):
     _write(tmp_path / 'a.txt', 'a text that nobody asked for')
     monkeypatch.chdir(tmp_path)
     assert "corpus '' is not a file" in _message('')
 
 
 @pytest.mark.parametrize('name', ['x' * 300, 'a\0b', '~no-such-user/x', 'http://[bad'])
-def test_what_is_no_name_at_all_is_refused(name):
+def test_invalid_corpus_name_is_refused(name):
     assert name[:20] in _message(name).replace('\\x00', '\0')
 
 
-def test_a_data_home_that_is_none_is_refused(monkeypatch):
+def test_invalid_data_home_is_refused(monkeypatch):
     monkeypatch.setenv('CHARRNN_DATA_HOME', '~no-such-user/x')
     assert "corpus 'jaychou' is not a valid path" in _message('jaychou')
 
 
-def test_half_a_character_is_refused(tmp_path):
+def test_lone_surrogate_is_refused(tmp_path):
     path = _write(tmp_path / 'a.txt', 'a\\ud83d')
     assert f'{path} has a lone surrogate (U+D83D) in unicode_escape' in _message(path, encoding='unicode_escape')
 
 
-def test_a_zip_whose_names_are_no_text_is_refused(tmp_path):
+def test_zip_with_undecodable_names_is_refused(tmp_path):
     path = pathlib.Path(_write_zip(tmp_path / 'a.zip', {'分.txt': 'a'}))
     path.write_bytes(path.read_bytes().replace('分'.encode(), b'\xff\xff\xff'))
     assert f'cannot read {path}' in _message(str(path))
 
 
 @pytest.mark.parametrize('encoding', ['undefined', 'a\0b', 'rot13'])
-def test_what_is_no_text_encoding_is_refused(tmp_path, encoding):
+def test_codec_that_is_not_a_text_encoding_is_refused(tmp_path, encoding):
     assert 'Try utf-8 or gb18030' in _message(_write(tmp_path / 'a.txt', 'a'), encoding=encoding)
 
 
-def test_known_names_bring_their_own_encoding():
+def test_known_corpora_have_their_own_encoding():
     assert load('lyrics', encoding='UTF8') == load('lyrics')
     assert "encoding='gb18030' does not go with corpus=lyrics" in _message('lyrics', encoding='gb18030')
 
 
-def test_notes_that_macos_puts_into_zips_are_no_texts(tmp_path):
+def test_macos_metadata_in_a_zip_is_skipped(tmp_path):
     path = _write_zip(tmp_path / 'a.zip', {'a.txt': 'a', '__MACOSX/._a.txt': b'\xff'})
     assert load(path) == 'a'
 
 
 @pytest.mark.parametrize(('members', 'found'), [({'a.pdf': 'x', 'b.md': 'y'}, 'a.pdf, b.md'), ({}, 'nothing')])
-def test_a_zip_without_text_is_refused_with_what_it_holds(tmp_path, members, found):
+def test_zip_without_text_is_refused_with_its_contents(tmp_path, members, found):
     path = _write_zip(tmp_path / 'a.zip', members)
     message = _message(path)
     for part in (path, '.txt', found):
@@ -317,12 +317,12 @@ def _zip_bytes(damage: str) -> bytes:
         ('checksum.gz', gzip.compress(b'abc')[:-8] + bytes(8)),
     ],
 )
-def test_an_unsound_archive_is_refused_by_name(tmp_path, name, content):
+def test_damaged_archive_is_refused_by_name(tmp_path, name, content):
     path = _write(tmp_path / name, content)
     assert f'cannot read {path}: ' in _message(path)
 
 
-def test_a_folder_without_text_is_refused(tmp_path):
+def test_folder_without_text_is_refused(tmp_path):
     _write(tmp_path / 'a.pdf', 'x')
     message = _message(str(tmp_path))
     for part in (repr(str(tmp_path)), '.txt', '.gz', '.zip'):

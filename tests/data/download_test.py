@@ -75,19 +75,19 @@ def _kept(home: pathlib.Path) -> list[pathlib.Path]:
 
 
 @pytest.mark.parametrize('algorithm', ['sha256', 'sha1'])
-def test_the_file_of_the_right_digest_is_kept_under_its_name(web, home, algorithm):
+def test_file_with_the_right_digest_is_kept(web, home, algorithm):
     web.pages['/song'] = BODY
     path = fetch(Remote(web.url('/song'), 'song.txt', (algorithm, hashlib.new(algorithm, BODY).hexdigest())))
     assert path.read_bytes() == BODY
     assert _kept(home) == [home / 'song.txt']
 
 
-def test_a_file_of_many_chunks_arrives_whole(web, home):
+def test_file_of_many_chunks_is_complete(web, home):
     web.pages['/song.txt'] = bytes(range(256)) * 1000
     assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == web.pages['/song.txt']
 
 
-def test_no_unfinished_file_stands_under_the_name(web, home):
+def test_unfinished_file_does_not_get_the_final_name(web, home):
     """A program that is killed while it downloads must not leave half a file for the next one to find."""
     seen = []
     web.pages['/song'] = BODY
@@ -96,7 +96,7 @@ def test_no_unfinished_file_stands_under_the_name(web, home):
     assert seen == [False]
 
 
-def test_a_file_of_another_digest_is_not_kept(web, home):
+def test_file_with_another_digest_is_not_kept(web, home):
     web.pages['/song.txt'] = BODY + b'!'
     expected = hashlib.sha256(BODY).hexdigest()
     message = _message(Remote(web.url('/song.txt'), 'song.txt', ('sha256', expected)))
@@ -105,7 +105,7 @@ def test_a_file_of_another_digest_is_not_kept(web, home):
     assert _kept(home) == []
 
 
-def test_a_damaged_file_in_the_data_home_is_refused_and_left_to_its_owner(web, home):
+def test_damaged_file_in_the_data_home_is_refused_and_kept(web, home):
     web.pages['/song.txt'] = BODY
     home.mkdir(parents=True)
     (home / 'song.txt').write_bytes(b'damaged')
@@ -115,25 +115,25 @@ def test_a_damaged_file_in_the_data_home_is_refused_and_left_to_its_owner(web, h
     assert web.asked == []
 
 
-def test_a_body_that_breaks_off_is_not_kept(web, home):
+def test_incomplete_body_is_not_kept(web, home):
     web.pages['/song.txt'], web.claimed['/song.txt'] = BODY, len(BODY) + 1000
     message = _message(remote_from_url(web.url('/song.txt')))
     assert web.url('/song.txt') in message
     assert _kept(home) == []
 
 
-def test_a_url_that_holds_nothing_is_named_with_the_way_out(web, home):
+def test_unavailable_url_is_named_with_the_way_out(web, home):
     message = _message(Remote(web.url('/none.txt'), 'song.txt'))
     for part in (web.url('/none.txt'), '404', str(home / 'song.txt'), 'CHARRNN_DATA_HOME'):
         assert part in message
     assert _kept(home) == []
 
 
-def test_a_server_that_does_not_answer_is_an_input_error(home):
+def test_unreachable_server_is_an_input_error(home):
     assert 'http://127.0.0.1:0/song.txt' in _message(remote_from_url('http://127.0.0.1:0/song.txt'))
 
 
-def test_a_server_that_falls_silent_is_an_input_error(web, home, monkeypatch):
+def test_server_timeout_is_an_input_error(web, home, monkeypatch):
     monkeypatch.setattr(download, '_TIMEOUT', 0.1)
     web.pages['/song.txt'] = BODY
     given_up = threading.Event()
@@ -151,19 +151,19 @@ def test_a_server_that_falls_silent_is_an_input_error(web, home, monkeypatch):
     ('first', 'second'),
     [('/a/poems.txt', '/b/poems.txt'), ('/poems.txt?page=1', '/poems.txt?page=2')],
 )
-def test_urls_with_the_same_base_name_do_not_share_a_file(web, home, first, second):
+def test_urls_with_the_same_base_name_have_separate_files(web, home, first, second):
     web.pages = {first: b'first', second: b'second'}
     paths = [fetch(remote_from_url(web.url(path))) for path in (first, second)]
     assert [path.read_bytes() for path in paths] == [b'first', b'second']
 
 
 @pytest.mark.parametrize(('path', 'suffix'), [('/songs.txt.zip?raw=1', '.zip'), ('/a/song.gz', '.gz'), ('', '.txt')])
-def test_the_file_keeps_the_suffix_of_the_url(path, suffix):
+def test_file_keeps_the_suffix_of_the_url(path, suffix):
     """By the suffix the corpus knows how to unpack it."""
     assert pathlib.Path(remote_from_url(f'http://127.0.0.1{path}').filename).suffix == suffix
 
 
-def test_a_file_is_fetched_once(web, home):
+def test_file_is_fetched_once(web, home):
     web.pages['/song.txt'] = BODY
     for _ in range(2):
         assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == BODY
@@ -171,7 +171,7 @@ def test_a_file_is_fetched_once(web, home):
 
 
 @pytest.mark.parametrize('value', [None, ''])
-def test_the_data_home_is_in_the_cache_folder_unless_said(tmp_path, monkeypatch, value):
+def test_default_data_home_is_in_the_cache_folder(tmp_path, monkeypatch, value):
     monkeypatch.delenv('CHARRNN_DATA_HOME', raising=False)
     if value is not None:
         monkeypatch.setenv('CHARRNN_DATA_HOME', value)

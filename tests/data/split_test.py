@@ -17,7 +17,7 @@ from data.windows import Windows
         (0.9, ('a', 'bcdefghij')),
     ],
 )
-def test_cuts_a_tail_off(fraction, parts):
+def test_split_cuts_off_the_tail(fraction, parts):
     assert split('abcdefghij', fraction) == parts
 
 

@@ -31,7 +31,7 @@ def _encode_in_graph(texts: list[str], name: str = 'prefix') -> tf.RaggedTensor:
     return encode(tf.constant(texts, tf.string))
 
 
-def test_characters_stand_in_the_order_of_their_code_points():
+def test_characters_are_in_the_order_of_their_code_points():
     assert Vocabulary.from_text('🎵开分a 不a！\n分𠮷\U0010fffd').characters == CHARACTERS
 
 
@@ -39,12 +39,12 @@ def test_length_is_the_number_of_distinct_characters():
     assert len(Vocabulary.from_text('abracadabra')) == 5
 
 
-def test_the_same_characters_are_the_same_vocabulary():
+def test_same_characters_are_the_same_vocabulary():
     assert Vocabulary.from_text('分开不') == Vocabulary.from_text('不分开不')
 
 
 @pytest.mark.parametrize(('text', 'ids'), ENCODED.items())
-def test_encode_gives_each_character_its_place(text, ids):
+def test_encode_returns_the_index_of_each_character(text, ids):
     encoded = VOCABULARY.encode(text)
     assert encoded.dtype == np.int32
     assert encoded.tolist() == ids
@@ -73,14 +73,14 @@ def test_decoding_in_the_graph_equals_python():
 
 
 @pytest.mark.parametrize(('character', 'point'), UNKNOWN)
-def test_an_unknown_character_is_named(character, point):
+def test_unknown_character_is_named(character, point):
     with pytest.raises(InputError) as caught:
         VOCABULARY.encode(f'分{character}开', 'prefixes[1]')
     assert str(caught.value) == f"prefixes[1] contains '{character}' (U+{point}), {NOT_AMONG}"
 
 
 @pytest.mark.parametrize(('character', 'point'), UNKNOWN)
-def test_an_unknown_character_is_named_in_the_graph(character, point):
+def test_unknown_character_is_named_in_the_graph(character, point):
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         _encode_in_graph(['分开', '', f'开{character}分', '分囧'])
     # TensorFlow shows a string as C would: with a backslash before each quotation mark and for a tab.
@@ -88,7 +88,7 @@ def test_an_unknown_character_is_named_in_the_graph(character, point):
     assert f"prefix[2] contains '{character}' (U+{point}), {NOT_AMONG}" in message
 
 
-def test_the_first_of_many_unknown_characters_is_named():
+def test_first_of_many_unknown_characters_is_named():
     with pytest.raises(InputError, match='U\\+56E7'):
         VOCABULARY.encode('分囧x😀')
     with pytest.raises(tf.errors.InvalidArgumentError, match='U\\+56E7'):
@@ -96,38 +96,38 @@ def test_the_first_of_many_unknown_characters_is_named():
 
 
 @pytest.mark.parametrize('characters', ['', 'ba', 'aab', '分不', '🎵！'])
-def test_what_is_not_distinct_and_in_order_is_no_vocabulary(characters):
+def test_vocabulary_must_be_distinct_and_in_order(characters):
     with pytest.raises(InputError, match='distinct characters in sorted order') as caught:
         Vocabulary(characters)
     assert repr(characters) in str(caught.value)
 
 
-def test_rare_characters_become_the_unknown_one():
+def test_rare_characters_become_the_unknown_character():
     vocabulary = Vocabulary.from_text('分开分开山', min_count=2)
     assert vocabulary.characters == '分开\ufffd'
     assert vocabulary.encode('山分囧').tolist() == [2, 0, 2]
     assert vocabulary.decode(vocabulary.encode('山分')) == '\ufffd分'
 
 
-def test_a_min_count_above_one_always_makes_an_unknown_character():
+def test_min_count_above_one_always_adds_the_unknown_character():
     assert Vocabulary.from_text('分开分开', min_count=2).characters == '分开\ufffd'
     assert Vocabulary.from_text('分开分开').unknown_id is None
 
 
-def test_a_min_count_that_leaves_no_character_is_refused():
+def test_min_count_that_leaves_no_character_is_refused():
     with pytest.raises(InputError, match='min_count=3 leaves no character'):
         Vocabulary.from_text('分开分开', min_count=3)
 
 
 @pytest.mark.parametrize('characters', ['分开\ufffd', '\ufffd🎵𠮷'])
-def test_the_unknown_character_in_the_graph_is_that_in_python(characters):
+def test_unknown_character_in_the_graph_equals_python(characters):
     vocabulary = Vocabulary(characters)
     texts = ['囧分😀', characters, '\U0010ffff']
     ids = vocabulary.encode_tensor(tf.constant(texts), 'prefix').to_list()
     assert ids == [vocabulary.encode(text).tolist() for text in texts]
 
 
-def test_text_of_others_is_read_with_its_unknown_characters_counted():
+def test_encode_any_counts_unknown_characters():
     """As U+FFFD where the vocabulary has it, one that stands in the text itself too; else they are left out."""
     with_unknown, without = Vocabulary('分开\ufffd'), Vocabulary('分开')
     assert [x.tolist() if hasattr(x, 'tolist') else x for x in with_unknown.encode_any('分囧\ufffd开')] == [

@@ -87,14 +87,14 @@ def test_random_windows_by_hand():
 
 
 @pytest.mark.parametrize(('num_characters', 'batch_size', 'num_steps'), SHAPES)
-def test_consecutive_epochs_are_the_sections(num_characters, batch_size, num_steps):
+def test_consecutive_epochs_equal_the_section(num_characters, batch_size, num_steps):
     expected = list(_section_consecutive(_ids(num_characters).tolist(), batch_size, num_steps))
     for epoch in _epochs(Windows(num_characters, batch_size, num_steps, 'consecutive'), 2):
         _assert_same(epoch, expected)
 
 
 @pytest.mark.parametrize(('num_characters', 'batch_size', 'num_steps'), SHAPES)
-def test_random_epochs_are_the_sections_in_some_order(num_characters, batch_size, num_steps):
+def test_random_epochs_have_the_windows_of_the_section(num_characters, batch_size, num_steps):
     for epoch in _epochs(Windows(num_characters, batch_size, num_steps, 'random'), 3):
         order = [start // num_steps for start in _starts(epoch)]
         expected = list(_section_random(_ids(num_characters).tolist(), batch_size, num_steps, order))
@@ -102,25 +102,25 @@ def test_random_epochs_are_the_sections_in_some_order(num_characters, batch_size
         assert len(set(order)) == len(order), 'a window was taken twice'
 
 
-def test_no_window_is_left_out_for_ever():
+def test_every_window_is_used_in_some_epoch():
     """5 windows, 2 at a time: one is dropped each epoch, but not the same one."""
     starts = [_starts(epoch) for epoch in _epochs(Windows(16, 2, 3), 20)]
     assert {len(s) for s in starts} == {4}
     assert set.union(*map(set, starts)) == {0, 3, 6, 9, 12}
 
 
-def test_each_epoch_has_an_order_of_its_own():
+def test_each_epoch_has_its_own_order():
     orders = [_starts(epoch) for epoch in _epochs(Windows(201, 8, 5), 10)]
     assert len(set(map(tuple, orders))) == 10
 
 
-def test_an_order_is_not_that_of_the_text():
+def test_order_is_not_that_of_the_text():
     order = _starts(_epochs(Windows(201, 8, 5), 1)[0])
     assert order != sorted(order)
 
 
 @pytest.mark.parametrize(('seed', 'epoch'), [(0, 256), (256, 0)])
-def test_orders_do_not_come_back_after_256_epochs_or_seeds(seed, epoch):
+def test_orders_do_not_repeat_after_256_epochs_or_seeds(seed, epoch):
     first, later = Windows(201, 40, 5, seed=0), Windows(201, 40, 5, seed=seed)
     assert (
         later.offsets(tf.constant(epoch, tf.int64)).numpy().tolist()
@@ -130,14 +130,14 @@ def test_orders_do_not_come_back_after_256_epochs_or_seeds(seed, epoch):
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
 @pytest.mark.parametrize('first_step', [1, 5, 6, 17])
-def test_a_range_started_elsewhere_goes_on_with_the_same_minibatches(sampling, first_step):
+def test_range_started_later_yields_the_same_minibatches(sampling, first_step):
     windows = Windows(100, 3, 5, sampling, seed=4)  # 6 minibatches an epoch, by either sampling
     assert windows.steps_per_epoch == 6
     _assert_same(_stream(windows, first_step, 20), _stream(windows, 0, 20)[first_step:])
 
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_the_minibatch_of_a_step_needs_no_pipeline(sampling):
+def test_minibatch_of_a_step_needs_no_pipeline(sampling):
     windows = Windows(100, 3, 5, sampling, seed=4)
     alone = [
         tuple(x.numpy() for x in windows.minibatch(tf.constant(_ids(100)), tf.constant(step, tf.int64)))
@@ -146,15 +146,15 @@ def test_the_minibatch_of_a_step_needs_no_pipeline(sampling):
     _assert_same(alone, _stream(windows, 0, 8))
 
 
-def test_the_same_seed_gives_the_same_stream():
+def test_same_seed_gives_the_same_stream():
     _assert_same(_stream(Windows(201, 4, 5, seed=3), 0, 30), _stream(Windows(201, 4, 5, seed=3), 0, 30))
 
 
-def test_another_seed_gives_another_stream():
+def test_different_seeds_give_different_streams():
     assert len({tuple(_starts(_stream(Windows(201, 4, 5, seed=seed), 0, 10))) for seed in range(10)}) == 10
 
 
-def test_a_seed_is_not_an_epoch():
+def test_next_seed_is_not_the_next_epoch():
     """Seed 1 in epoch 0 must not be seed 0 in epoch 1, or runs that average over seeds would see one stream shifted."""
     by_epoch, by_seed = _epochs(Windows(201, 8, 5, seed=0), 2)[1], _epochs(Windows(201, 8, 5, seed=1), 1)[0]
     assert _starts(by_epoch) != _starts(by_seed)
@@ -162,7 +162,7 @@ def test_a_seed_is_not_an_epoch():
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
 @pytest.mark.parametrize('num_shards', [1, 2, 3, 6])
-def test_shards_are_the_rows_of_the_whole(sampling, num_shards):
+def test_shards_are_rows_of_the_whole_minibatch(sampling, num_shards):
     windows = Windows(200, 6, 5, sampling)
     shards = [_stream(windows, 3, 9, shard=shard, num_shards=num_shards) for shard in range(num_shards)]
     joined = [
@@ -173,7 +173,7 @@ def test_shards_are_the_rows_of_the_whole(sampling, num_shards):
     assert {x.shape for shard in shards for pair in shard for x in pair} == {(6 // num_shards, 5)}
 
 
-def test_shards_that_would_differ_in_size_are_refused():
+def test_shards_of_different_sizes_are_refused():
     with pytest.raises(InputError, match=re.escape('batch_size=6 must be a multiple of num_shards=4')):
         minibatches(Windows(200, 6, 5), tf.constant(_ids(200)), 0, 1, num_shards=4)
 
@@ -202,7 +202,7 @@ def test_stacks_hold_the_same_minibatches_and_end_with_the_epoch(sampling, first
         assert not targets[count:].any()
 
 
-def test_stacks_have_one_shape_known_before_they_are_run():
+def test_stacks_have_one_static_shape():
     """Or the training loop would be compiled anew for the last stack of an epoch."""
     inputs, targets, count = stacked(Windows(100, 3, 5), tf.constant(_ids(100)), 0, 12, stack_size=4).element_spec
     assert inputs == targets == tf.TensorSpec([4, 3, 5], tf.int32)
@@ -218,7 +218,7 @@ NEEDED = [('random', 16), ('consecutive', 18)]
 
 
 @pytest.mark.parametrize(('sampling', 'needed'), NEEDED)
-def test_the_shortest_corpus_gives_one_minibatch_an_epoch(sampling, needed):
+def test_shortest_corpus_gives_one_minibatch_per_epoch(sampling, needed):
     windows = Windows(needed, 3, 5, sampling)
     assert windows.steps_per_epoch == 1
     for epoch in _epochs(windows, 2):
@@ -226,7 +226,7 @@ def test_the_shortest_corpus_gives_one_minibatch_an_epoch(sampling, needed):
 
 
 @pytest.mark.parametrize(('sampling', 'needed'), NEEDED)
-def test_a_corpus_one_character_shorter_is_refused(sampling, needed):
+def test_corpus_one_character_shorter_is_refused(sampling, needed):
     with pytest.raises(InputError) as caught:
         Windows(needed - 1, 3, 5, sampling)
     message = str(caught.value)

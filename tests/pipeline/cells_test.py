@@ -87,7 +87,7 @@ def test_written_out_gradient_equals_autodiff(kind, num_steps, how):
 
 
 @pytest.mark.parametrize('part', [0, 1])
-def test_a_loss_of_one_part_of_the_last_state_reaches_the_first_state(part):
+def test_loss_on_one_part_of_the_last_state_reaches_the_first_state(part):
     """The memory of an lstm, too, although no output is it."""
     cell = cells.make('lstm')
     projected, state, w_hh = _arguments(cell)
@@ -103,7 +103,7 @@ def test_a_loss_of_one_part_of_the_last_state_reaches_the_first_state(part):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_step_is_the_equations(kind):
+def test_step_equals_the_equations(kind):
     cell = cells.make(*kind)
     projected, state, w_hh = _arguments(cell)
     found, expected = cell.forward(projected[0], state, cell.split(w_hh))[0], STEPS[kind](projected[0], state, w_hh)
@@ -123,7 +123,7 @@ def _by_gate(cell: cells.Cell, order: tuple[str, ...], weight: tf.Tensor) -> tf.
         ('lstm', ('i', 'f', 'c', 'o'), lambda: keras.layers.LSTM(H, return_sequences=True)),
     ],
 )
-def test_outputs_are_those_of_keras_with_the_same_weights(name, order, layer):
+def test_outputs_equal_keras_with_the_same_weights(name, order, layer):
     cell, layer, size = cells.make(name), layer(), 4
     random = np.random.default_rng(1)
     width = len(cell.gates) * H

@@ -27,7 +27,7 @@ def _kept(run_dir) -> set[str]:
 EVERY_STEP = Interval(1, 0)
 
 
-def test_restores_the_newest_and_keeps_the_one_before(tmp_path):
+def test_restores_the_newest_checkpoint_and_keeps_the_one_before(tmp_path):
     root = _Root()
     checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
     assert checkpoints.restore() is None
@@ -60,7 +60,7 @@ def test_saves_are_due_by_time_or_by_steps(tmp_path, every, saved):
 
 
 @pytest.mark.parametrize('damaged_file', ['ckpt-2.index', 'ckpt-2.data-00000-of-00001'])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, capsys, damaged_file):
+def test_damaged_checkpoint_is_named_and_the_one_before_is_restored(tmp_path, capsys, damaged_file):
     root = _Root()
     checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
     for step in (1, 2):
@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, capsys
 
 
 @pytest.mark.parametrize('record', [None, b'', b'\xff', b'garbage', b'model_checkpoint_path: "ckpt-7"'])
-def test_a_lost_or_damaged_record_of_the_checkpoints_loses_none(tmp_path, capsys, record):
+def test_lost_or_damaged_record_loses_no_checkpoint(tmp_path, capsys, record):
     """The newest by number, so that 10 comes after 9, and when that is damaged the one before; old ones still go."""
     root = _Root()
     for step in (9, 10):
@@ -100,7 +100,7 @@ def test_a_lost_or_damaged_record_of_the_checkpoints_loses_none(tmp_path, capsys
     assert _kept(tmp_path) == {'ckpt-10', 'ckpt-11'}
 
 
-def test_a_clock_that_was_set_back_loses_no_checkpoint(tmp_path, monkeypatch):
+def test_clock_that_was_set_back_loses_no_checkpoint(tmp_path, monkeypatch):
     """TensorFlow's manager takes those that are newer than the clock for none."""
     with monkeypatch.context() as later:
         later.setattr('time.time', lambda: 2e10)
@@ -109,21 +109,21 @@ def test_a_clock_that_was_set_back_loses_no_checkpoint(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('record', ['', 'model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"'])
-def test_a_record_without_its_checkpoints_is_no_new_run(tmp_path, record):
+def test_record_without_checkpoints_is_an_error(tmp_path, record):
     (tmp_path / 'checkpoints').mkdir()
     (tmp_path / 'checkpoints' / 'checkpoint').write_text(record)
     with pytest.raises(InputError, match=r'no checkpoint in .* can be read'):
         Checkpoints(tmp_path, _Root(), EVERY_STEP).restore()
 
 
-def test_a_restored_run_is_not_due_before_its_interval(tmp_path):
+def test_restored_run_saves_only_after_its_interval(tmp_path):
     Checkpoints(tmp_path, _Root(), EVERY_STEP).save(100)
     resumed = Checkpoints(tmp_path, _Root(), Interval(7, 0))
     resumed.restore()
     assert [step for step in range(100, 110) if resumed.is_due(step)] == [107, 108, 109]
 
 
-def test_what_a_kill_left_half_written_goes(tmp_path):
+def test_unfinished_files_of_a_killed_run_are_deleted(tmp_path):
     """TensorFlow writes into a folder `ckpt-<step>_temp`; one may stand there when the best is replaced, too."""
     root = _Root()
     Checkpoints(tmp_path, root, EVERY_STEP).save(1)
@@ -140,7 +140,7 @@ def test_what_a_kill_left_half_written_goes(tmp_path):
     assert {path.stem for path in (tmp_path / 'best').iterdir()} == {'best', 'ckpt-3'}
 
 
-def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path):
+def test_full_disk_is_an_error_and_the_last_checkpoint_stays(tmp_path):
     """A limit on the size of files stands in for the disk: the write fails in the same place."""
     root = _Root(size=100_000)
     checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
@@ -185,7 +185,7 @@ def test_checkpoint_is_complete_only_when_its_index_is_in_place(tmp_path, monkey
     ]  # fmt: skip
 
 
-def test_loads_the_model_alone(tmp_path):
+def test_load_model_restores_the_weights(tmp_path):
     root = _Root()
     root.model.weight.assign([7.0, 8.0, 9.0])
     Checkpoints(tmp_path, root, EVERY_STEP).save(1)
@@ -194,7 +194,7 @@ def test_loads_the_model_alone(tmp_path):
     np.testing.assert_array_equal(model.weight, [7, 8, 9])
 
 
-def test_names_what_cannot_be_loaded(tmp_path):
+def test_unreadable_checkpoints_are_named(tmp_path):
     with pytest.raises(InputError, match='no checkpoint yet'):
         load_model(tmp_path, _Root().model)
     Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
@@ -205,7 +205,7 @@ def test_names_what_cannot_be_loaded(tmp_path):
         load_model(tmp_path, _Root().model)
 
 
-def test_a_checkpoint_that_lacks_a_variable_is_refused(tmp_path):
+def test_checkpoint_without_a_variable_of_the_model_is_refused(tmp_path):
     """As that of a model of fewer layers: what is not in it would keep its first value."""
     Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
     larger = _Root()
@@ -216,7 +216,7 @@ def test_a_checkpoint_that_lacks_a_variable_is_refused(tmp_path):
         load_model(tmp_path, larger.model)
 
 
-def test_the_best_is_taken_unless_the_latest_is_asked_for(tmp_path):
+def test_load_model_prefers_the_best_checkpoint(tmp_path):
     root = _Root()
     checkpoints, best = Checkpoints(tmp_path, root, EVERY_STEP), BestCheckpoint(tmp_path, root.model)
     for step, value in ((1, 10.0), (2, 20.0), (3, 30.0)):
@@ -233,7 +233,7 @@ def test_the_best_is_taken_unless_the_latest_is_asked_for(tmp_path):
     assert {path.stem for path in (tmp_path / 'best').iterdir()} == {'best', 'ckpt-2'}
 
 
-def test_a_best_that_is_missing_or_damaged_is_named(tmp_path):
+def test_missing_or_damaged_best_checkpoint_is_named(tmp_path):
     Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
     with pytest.raises(InputError, match=r'no best checkpoint.*--valid_fraction.*--checkpoint=latest'):
         load_model(tmp_path, _Root().model, 'best')
@@ -243,7 +243,7 @@ def test_a_best_that_is_missing_or_damaged_is_named(tmp_path):
         load_model(tmp_path, _Root().model)
 
 
-def test_a_best_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, monkeypatch):
+def test_failed_rename_keeps_the_previous_best_checkpoint(tmp_path, monkeypatch):
     """`best.json` is never half written: what names the weights is put in its place when it is whole."""
     root = _Root()
     best = BestCheckpoint(tmp_path, root.model)
@@ -262,7 +262,7 @@ def test_a_best_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, monk
     np.testing.assert_array_equal(model.weight, [0, 1, 2])
 
 
-def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):
+def test_recorded_best_checkpoint_is_not_written_again(tmp_path):
     """As a run does that was killed before its next checkpoint: a kill while it is replaced could tear it."""
     root = _Root()
     best = BestCheckpoint(tmp_path, root.model)
@@ -273,7 +273,7 @@ def test_a_best_that_is_kept_already_is_not_written_again(tmp_path):
 
 
 @pytest.mark.parametrize(('nats', 'kept'), [(2.5, 'ckpt-3'), (2.0, 'ckpt-3'), (1.5, 'ckpt-2')])
-def test_a_better_one_than_the_recorded_replaces_it_alone(tmp_path, nats, kept):
+def test_only_a_lower_loss_replaces_the_best_checkpoint(tmp_path, nats, kept):
     """The run was killed after it had kept the best of step 3, and is now evaluated after another step."""
     root = _Root()
     BestCheckpoint(tmp_path, root.model).save(3, 3, nats=2.0, train_nats=1.0)

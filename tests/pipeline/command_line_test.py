@@ -13,7 +13,7 @@ AWKWARD = ['分开', 'Once upon', "it's", 'a,b', '"Once, upon"', '$HOME `ls` \\'
 
 
 @pytest.mark.parametrize('value', AWKWARD)
-def test_a_shell_gives_the_program_the_values_that_were_meant(value, tmp_path):
+def test_shell_passes_the_quoted_values_unchanged(value, tmp_path):
     (tmp_path / 'echo.py').write_text('import json, sys\nprint(json.dumps(sys.argv[1:]))', 'utf-8')
     line = command_line.command('echo', run_dir=value, prefix=command_line.list_item(value), length=5)
     shell = ['bash', '-c', line.replace('python', sys.executable, 1)]
@@ -26,6 +26,6 @@ def test_a_shell_gives_the_program_the_values_that_were_meant(value, tmp_path):
     assert (found.run_dir, found.prefix, found.length) == (value, [value], 5)
 
 
-def test_what_needs_no_quotes_has_none():
+def test_quotes_only_where_the_shell_needs_them():
     line = command_line.command('export.generate', model_dir='models/分', prefix='分开')
     assert line == 'python -m export.generate --model_dir=models/分 --prefix=分开'

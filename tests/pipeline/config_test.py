@@ -8,7 +8,7 @@ from data.errors import InputError
 from pipeline.config import Config, differences, parse_steps
 
 
-def test_defaults_are_those_of_the_section():
+def test_defaults_equal_the_section():
     config = Config().to_dict()
     section = {'hidden_size': 256, 'num_steps': 35, 'batch_size': 32, 'num_epochs': 250, 'learning_rate': 100.0}
     section |= {'clip_norm': 0.01, 'sample_every': 50, 'sample_length': 50, 'prefixes': ('分开', '不分开')}
@@ -68,7 +68,7 @@ def test_defaults_are_those_of_the_section():
         ('early_stopping_patience', -1),
     ],
 )
-def test_refuses_a_bad_value_by_name(name, value):
+def test_bad_value_is_refused_by_name(name, value):
     with pytest.raises(InputError, match=name):
         Config.from_dict({name: value})
 
@@ -81,12 +81,12 @@ def test_refuses_a_bad_value_by_name(name, value):
         ({'optimizer': 'adamw', 'learning_rate': 0.1}, 'weight decay and adamw belong together'),
     ],
 )
-def test_refuses_a_contradiction_and_names_both_sides(values, message):
+def test_contradicting_settings_are_both_named(values, message):
     with pytest.raises(InputError, match=message):
         Config.from_dict(values)
 
 
-def test_a_falling_rate_ties_a_run_to_its_length():
+def test_run_with_a_falling_learning_rate_cannot_change_its_length():
     old = Config.from_dict({'schedule': 'cosine'})
     assert differences(old, old.replace({'num_epochs': 9})) == {'num_epochs': (250, 9)}
 
@@ -100,7 +100,7 @@ def test_a_falling_rate_ties_a_run_to_its_length():
         ({'forget_bias': 1.0, 'cell': 'gru'}, "cell='lstm'"),
     ],
 )
-def test_refuses_what_would_be_ignored_and_names_both(together, other_way):
+def test_setting_that_would_be_ignored_is_refused(together, other_way):
     with pytest.raises(InputError) as caught:
         Config.from_dict(together)
     for part in (*(f'{name}={value!r}' for name, value in together.items()), other_way):
@@ -115,7 +115,7 @@ def test_refuses_what_would_be_ignored_and_names_both(together, other_way):
         {'cell': 'gru', 'num_layers': 1, 'dropout': 0.99},
     ],
 )
-def test_takes_what_goes_together(together):
+def test_settings_that_go_together_are_accepted(together):
     assert Config.from_dict(together).to_dict().items() >= together.items()
 
 
@@ -131,35 +131,35 @@ def test_takes_what_goes_together(together):
         ),
     ],
 )
-def test_a_contradiction_is_refused_with_both_its_sides(values, sides):
+def test_contradiction_between_groups_names_both_settings(values, sides):
     with pytest.raises(InputError) as caught:
         Config.from_dict(values)
     assert all(side in str(caught.value) for side in sides)
 
 
-def test_reads_a_range_of_steps():
+def test_parses_a_range_of_steps():
     assert parse_steps('10:20') == (10, 20)
     assert parse_steps('') is None
 
 
 @pytest.mark.parametrize('text', ['10', '20:10', '5:5', 'a:b', '-1:5', '1:2:3'])
-def test_refuses_what_is_no_range(text):
+def test_refuses_an_invalid_range_of_steps(text):
     with pytest.raises(InputError, match='profile_steps'):
         parse_steps(text)
 
 
-def test_goes_through_json_and_back():
+def test_config_survives_json():
     config = Config.from_dict({'hidden_size': 64, 'prefixes': ('a', 'b,c'), 'jit': False})
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_differences_are_the_settings_that_would_make_it_another_run():
+def test_differences_are_the_settings_that_must_not_change():
     old = Config()
     new = old.replace({'num_epochs': 500, 'prefixes': ('x',), 'corpus': 'moved.txt', 'hidden_size': 64, 'seed': 1})
     assert differences(old, new) == {'hidden_size': (256, 64), 'seed': (0, 1)}
 
 
-def test_what_may_change_when_a_run_goes_on():
+def test_settings_that_may_change_when_a_run_resumes():
     """Every setting differs: those told are the ones that make it another run, the rest is listed too."""
     old = Config.from_dict({'activation': 'relu', 'momentum': 0.9})
     another_run = {'encoding': 'gb18030', 'newlines': 'keep', 'max_characters': 9, 'valid_fraction': 0.1}

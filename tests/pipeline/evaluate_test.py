@@ -12,7 +12,7 @@ from pipeline.run_directory import RunRecord
 from tests.conftest import TEXT
 
 
-def test_the_figures_of_a_text_agree_with_each_other(model, vocabulary):
+def test_figures_of_a_text_agree_with_each_other(model, vocabulary):
     recorded = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
     figures = evaluation.evaluate(model, recorded, TEXT[:40] + '囧', 'x').to_dict()
     assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (41, 39, 1 / 41)
@@ -23,14 +23,14 @@ def test_the_figures_of_a_text_agree_with_each_other(model, vocabulary):
     assert figures['unigram']['perplexity'] == pytest.approx(24)  # of counts that are all equal
 
 
-def test_what_is_not_finite_is_null_in_json():
+def test_numbers_that_are_not_finite_are_null_in_json():
     nats = {'model': 800.0, 'unigram': 1.0, 'uniform': 2.0}
     figures = json.loads(json.dumps(evaluation.Evaluation(9, 8, 0.0, nats).to_dict(), allow_nan=False))
     assert figures['perplexity'] is None
     assert figures['nats_per_character'] == 800
 
 
-def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
+def test_unknown_characters_have_the_probability_of_the_unknown_character(model):
     """Rare in training, all of them the one character in the text: the unigram baseline counts it as that."""
     vocabulary = Vocabulary.from_text(TEXT, min_count=13)
     recorded = RunRecord(Config(), vocabulary, '', tuple(range(len(vocabulary))))
@@ -40,7 +40,7 @@ def test_a_text_of_unknown_characters_is_as_likely_as_the_unknown_one(model):
     assert figures['unknown_rate'] == 1
 
 
-def test_where_most_is_unknown_the_table_says_what_that_means():
+def test_table_warns_if_much_of_the_text_is_unknown():
     nats = {'model': 1.0, 'unigram': 2.0, 'uniform': 3.0}
     warning = 'of this text is unknown to the model'
     assert warning in evaluation.report(evaluation.Evaluation(9, 8, 0.26, nats))

@@ -25,7 +25,7 @@ def _ids(model, count: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, model.vocabulary_size, count).astype(np.int32)
 
 
-def test_every_character_but_the_first_is_predicted_once_from_all_before_it(model):
+def test_every_character_but_the_first_is_predicted_once(model):
     """Texts of one target, and of one less, as many and one more than one window and two windows have."""
     scorer = Scorer(model, window=6)
     for count in (2, 6, 7, 8, 12, 13, 14):
@@ -33,7 +33,7 @@ def test_every_character_but_the_first_is_predicted_once_from_all_before_it(mode
         assert scorer.nats(ids) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
 
 
-def test_the_state_is_carried_over_the_ends_of_the_windows(model):
+def test_state_is_carried_across_windows(model):
     ids = _ids(model, 101)
     expected = _nats_by_hand(model, ids)
     for window in (3, 7, 1000):
@@ -42,7 +42,7 @@ def test_the_state_is_carried_over_the_ends_of_the_windows(model):
     assert abs(apart - expected) > 1e-3, 'this model would not tell whether the state is carried'
 
 
-def test_reading_does_not_change_the_weights_and_compiles_once(model):
+def test_scoring_compiles_once_and_leaves_the_weights_unchanged(model):
     before = [v.numpy() for v in model.trainable_variables]
     scorer = Scorer(model, window=10)
     assert scorer.nats(_ids(model, 35)) == scorer.nats(_ids(model, 35))
@@ -59,7 +59,7 @@ def test_baselines_by_hand():
 
 
 @pytest.mark.parametrize(('nats', 'expected'), [(0.0, 1.0), (2.0, math.exp(2)), (89.0, math.inf), (math.inf, math.inf)])
-def test_perplexity_is_infinite_where_it_is_too_large(nats, expected):
+def test_perplexity_too_large_for_a_float32_is_infinite(nats, expected):
     assert perplexity(nats) == expected
 
 

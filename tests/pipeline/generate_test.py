@@ -26,7 +26,7 @@ def _greedy(logits, position):
     return tf.argmax(logits, -1, output_type=tf.int32)
 
 
-def test_feeds_the_prefix_then_its_own_choices():
+def test_feeds_the_prefix_and_then_the_chosen_characters():
     """Row by row: prefixes and lengths are ragged, and the state has seen every character of the prefix."""
     ids, log_likelihood = generate_ids(
         _spelling_step([7, 8, 9]),
@@ -56,7 +56,7 @@ def test_chooses_by_the_position_among_the_added_characters():
     assert ids.numpy().tolist() == [[1, 4, 5, 6, 6], [1, 2, 4, 5, 6]]
 
 
-def test_a_longer_row_of_random_numbers_begins_as_the_shorter():
+def test_longer_row_of_random_numbers_starts_with_the_shorter():
     seeds = tf.constant([5, 6, 5, -1], tf.int64)
     long, short = uniform_numbers(seeds, 1000), uniform_numbers(seeds, 7)
     np.testing.assert_array_equal(long[:, :7], short)
@@ -67,7 +67,7 @@ def test_a_longer_row_of_random_numbers_begins_as_the_shorter():
     assert np.max(long) < 1
 
 
-def test_greedy_text_is_what_a_plain_loop_over_the_model_gives(generator, model, vocabulary):
+def test_greedy_text_equals_a_plain_loop_over_the_model(generator, model, vocabulary):
     prefix, length = '不分开 你', 12
     state, text = model.zero_state(1), prefix
     for character in prefix:
@@ -78,7 +78,7 @@ def test_greedy_text_is_what_a_plain_loop_over_the_model_gives(generator, model,
     assert generator.texts([prefix], length) == [text]
 
 
-def test_log_likelihood_is_the_models_own_whatever_the_knobs(generator, model, vocabulary):
+def test_log_likelihood_does_not_depend_on_the_knobs(generator, model, vocabulary):
     """At temperature 2 with top_k, but scored at temperature 1 without: by reading the finished text."""
     text, log_likelihood = generator(*_rows(['分开 '], 15, temperature=2.0, top_k=9))
     ids = vocabulary.encode(text.numpy()[0].decode())
@@ -88,26 +88,26 @@ def test_log_likelihood_is_the_models_own_whatever_the_knobs(generator, model, v
 
 
 @pytest.mark.parametrize('temperature', [0.0, 1.0])
-def test_a_row_in_a_batch_is_the_row_alone(generator, temperature):
+def test_row_in_a_batch_equals_the_row_alone(generator, temperature):
     prefixes = ['分', '不分开', '山一程 水一程 风', '你在河这边 我在河那边 雪', '灯']
     together = generator.texts(prefixes, 30, temperature=temperature, top_k=8, seed=11)
     alone = [generator.texts([p], 30, temperature=temperature, top_k=8, seed=11 + n)[0] for n, p in enumerate(prefixes)]
     assert together == alone
 
 
-def test_seed_decides_what_is_drawn(generator):
+def test_seed_determines_the_sampled_text(generator):
     first, same, other = (generator.texts(['分开'], 40, temperature=1.0, seed=seed)[0] for seed in (1, 1, 2))
     assert first == same != other
 
 
-def test_a_longer_text_begins_as_the_shorter(generator):
+def test_longer_text_starts_with_the_shorter(generator):
     short, long = (generator.texts(['分开'], length, temperature=1.0, seed=4)[0] for length in (10, 50))
     assert long.startswith(short)
     assert len(short) == 12
     assert len(long) == 52
 
 
-def test_length_zero_gives_the_prefix_back(generator):
+def test_length_zero_returns_the_prefix(generator):
     assert generator.texts(['分开', '山'], 0) == ['分开', '山']
 
 
@@ -141,7 +141,7 @@ def unknowing(request) -> Generator:
     ],
     ids=str,
 )
-def test_the_unknown_character_is_read_and_never_generated(unknowing, knobs):
+def test_unknown_character_is_read_and_never_generated(unknowing, knobs):
     """The prefix comes back as it was; of what follows, any share that a knob keeps is of the other characters."""
     known = unknowing.vocabulary.characters.replace(UNKNOWN, '')
     texts = unknowing.texts(['囧', f'{known[0]}a'] * 10, 40, **knobs)
@@ -149,7 +149,7 @@ def test_the_unknown_character_is_read_and_never_generated(unknowing, knobs):
     assert set(''.join(text[-40:] for text in texts)) <= set(known)
 
 
-def test_log_likelihood_leaves_the_unknown_character_its_share(unknowing):
+def test_log_likelihood_is_not_renormalised_after_masking(unknowing):
     """It is what reading the finished text gives: the others are as unlikely as the model has them."""
     (text,), (log_likelihood,) = unknowing(*_rows(['囧'], 1))
     logits, _ = unknowing.model.step(tf.constant([unknowing.vocabulary.unknown_id]), unknowing.model.zero_state(1))
@@ -158,7 +158,7 @@ def test_log_likelihood_leaves_the_unknown_character_its_share(unknowing):
     assert log_likelihood < -10
 
 
-def test_a_prefix_that_is_no_utf8_is_read_as_unknown(unknowing):
+def test_invalid_utf8_in_a_prefix_is_read_as_unknown(unknowing):
     (text,), _ = unknowing(*_rows([b'\xff'], 0))
     assert text.numpy().decode() == UNKNOWN
 
@@ -180,7 +180,7 @@ def test_a_prefix_that_is_no_utf8_is_read_as_unknown(unknowing):
         ({'prefix': []}, r'prefix has no row; give one or more'),
     ],
 )
-def test_refuses_a_bad_row_and_says_which(generator, broken, message):
+def test_bad_row_is_refused_and_named(generator, broken, message):
     rows = dict(zip(('prefix', 'length', 'temperature', 'top_k', 'top_p', 'seed'), _rows(['分', '开'], 2), strict=True))
     rows |= {name: tf.constant(value, rows[name].dtype) for name, value in broken.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):

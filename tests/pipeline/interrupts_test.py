@@ -8,7 +8,7 @@ from pipeline.interrupts import StopRequest
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_notes_a_signal_and_knows_its_exit_code(number, code):
+def test_records_a_signal_and_its_exit_code(number, code):
     with StopRequest() as stop:
         assert stop.signal is None
         assert stop.exit_code == 0
@@ -17,14 +17,14 @@ def test_notes_a_signal_and_knows_its_exit_code(number, code):
     assert stop.exit_code == code
 
 
-def test_the_second_signal_acts_as_always():
+def test_second_signal_has_its_usual_effect():
     with StopRequest():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_leaves_the_handlers_as_they_were():
+def test_restores_the_signal_handlers():
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest():
         assert signal.getsignal(signal.SIGTERM) != before

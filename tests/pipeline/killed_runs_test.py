@@ -78,7 +78,7 @@ def _curves(run_dir: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_killed_at_random_moments(tmp_path, program_environment, sampling):
+def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_environment, sampling):
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
     chance = random.Random(f'{sampling}')
     subprocess.run(_command('unbroken', sampling), cwd=tmp_path, env=program_environment, check=True)

@@ -43,20 +43,20 @@ def _relative_error(found, truth) -> float:
     return np.linalg.norm(np.subtract(tf.convert_to_tensor(found), truth)) / np.linalg.norm(truth)
 
 
-def test_has_the_parameters_that_the_section_has():
+def test_number_of_parameters_equals_the_section():
     assert CharRNN(ModelConfig(), vocabulary_size=1027).num_parameters == 592_643
 
 
 @pytest.mark.parametrize(('cell', 'gates', 'parts'), [('rnn', 1, 1), ('gru', 3, 1), ('lstm', 4, 2)])
 @pytest.mark.parametrize('num_layers', [1, 2, 3])
-def test_has_a_weight_and_a_bias_for_each_gate_of_each_layer(cell, gates, parts, num_layers):
+def test_every_gate_of_every_layer_has_weights_and_a_bias(cell, gates, parts, num_layers):
     model = CharRNN(ModelConfig(cell=cell, num_layers=num_layers, hidden_size=H), V)
     first, above = V * H + H * H + H, H * H + H * H + H
     assert model.num_parameters == gates * (first + (num_layers - 1) * above) + H * V + V
     assert [part.shape for part in model.zero_state(B)] == [[B, H]] * parts * num_layers
 
 
-def test_names_of_weights_are_those_that_checkpoints_have():
+def test_names_of_weights_equal_those_in_checkpoints():
     one, two = (CharRNN(ModelConfig(num_layers=layers, hidden_size=H), V) for layers in (1, 2))
     of_one = {'w_xh', 'w_hh', 'b_h', 'w_hq', 'b_q'}
     assert {v.name.split(':')[0] for v in one.trainable_variables} == of_one
@@ -65,7 +65,7 @@ def test_names_of_weights_are_those_that_checkpoints_have():
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
-def test_first_weights_are_normal_with_the_scale_asked_for_and_biases_zero():
+def test_initial_weights_are_normal_and_biases_zero():
     weights = CharRNN(ModelConfig(init_scale=0.02, num_layers=2), vocabulary_size=500)
     for matrix in (weights.w_xh, weights.w_hh, weights.w_hq, weights.w_xh_2, weights.w_hh_2):
         assert abs(np.mean(matrix)) < 3e-4
@@ -74,13 +74,13 @@ def test_first_weights_are_normal_with_the_scale_asked_for_and_biases_zero():
         assert not np.any(bias)
 
 
-def test_forget_bias_is_the_first_bias_of_the_forget_gate_of_each_layer_alone():
+def test_forget_bias_sets_only_the_biases_of_the_forget_gates():
     model = CharRNN(ModelConfig(cell='lstm', num_layers=2, hidden_size=H, forget_bias=1.5), V)
     for bias in (model.b_h, model.b_h_2):
         np.testing.assert_array_equal(np.split(bias, 4), np.outer([0, 1.5, 0, 0], np.ones(H)))  # i, f, o, c
 
 
-def test_seed_chooses_the_first_weights():
+def test_seed_determines_the_initial_weights():
     first, same, other = (CharRNN(ModelConfig(hidden_size=8, num_layers=2), 20, seed) for seed in (1, 1, 2))
     for a, b, c in zip(first.trainable_variables, same.trainable_variables, other.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -90,7 +90,7 @@ def test_seed_chooses_the_first_weights():
     assert len({float(matrix[0, 0]) for matrix in square}) == len(square)
 
 
-def test_a_window_in_two_parts_gives_what_the_whole_gives(model, ids):
+def test_window_in_two_parts_equals_the_whole_window(model, ids):
     before = _some_state(model)
     whole, last = model(ids, before)
     first_logits, state = model(ids[:, :4], before)
@@ -99,7 +99,7 @@ def test_a_window_in_two_parts_gives_what_the_whole_gives(model, ids):
     _assert_close(second_state, last)
 
 
-def test_single_steps_give_what_a_window_gives(model, ids):
+def test_single_steps_equal_a_window(model, ids):
     state = _some_state(model)
     whole, last = model(ids, state)
     for t in range(T):
@@ -108,7 +108,7 @@ def test_single_steps_give_what_a_window_gives(model, ids):
     _assert_close(state, last)
 
 
-def test_no_output_depends_on_a_later_character_or_another_row(model, ids):
+def test_output_depends_only_on_earlier_characters_of_its_row(model, ids):
     """Changing one character changes its own row, from that moment on, and nothing else."""
     row, moment = 2, 5
     changed = tf.tensor_scatter_nd_update(ids, [[row, moment]], [(ids[row, moment] + 1) % model.vocabulary_size])
@@ -120,7 +120,7 @@ def test_no_output_depends_on_a_later_character_or_another_row(model, ids):
     np.testing.assert_array_equal(differs, expected)
 
 
-def test_loss_and_gradients_are_those_of_the_equations(model, ids):
+def test_loss_and_gradients_equal_the_equations(model, ids):
     state, targets = _some_state(model), tf.roll(ids, -1, axis=1)
     with tf.GradientTape() as tape:
         logits, last = model(ids, state)
@@ -144,7 +144,7 @@ def test_loss_and_gradients_are_those_of_the_equations(model, ids):
 
 
 @pytest.mark.parametrize('how', ['eager', 'graph', 'xla'])
-def test_gradients_are_those_of_autodiff_through_single_steps(model, ids, how):
+def test_gradients_equal_autodiff_through_single_steps(model, ids, how):
     """`step` has no gradient of its own: TensorFlow differentiates it. The loss has the last state in it, too."""
     state, targets = _some_state(model), tf.roll(ids, -1, axis=1)
     variables = model.trainable_variables
@@ -202,7 +202,7 @@ def test_dropout_is_off_without_a_seed_and_in_single_steps(ids):
     )
 
 
-def test_dropout_drops_what_it_is_told_to_and_keeps_the_expectation():
+def test_dropout_drops_its_rate_and_keeps_the_expectation():
     """One unit, all weights 1 and ReLU: each row of one step has 0 or the value, scaled up."""
     model = _units_of_one(num_layers=1, dropout=0.25)
     logits, (state,) = model(tf.zeros([20_000, 1], tf.int32), model.zero_state(20_000), tf.constant([1, 2]))
@@ -212,7 +212,7 @@ def test_dropout_drops_what_it_is_told_to_and_keeps_the_expectation():
     np.testing.assert_array_equal(state, tf.ones([20_000, 1]))  # not in the layer's own recurrence
 
 
-def test_each_layer_drops_for_itself():
+def test_each_layer_has_its_own_dropout_mask():
     model = _units_of_one(num_layers=2, dropout=0.5)
     logits, (first, second) = model(tf.zeros([20_000, 1], tf.int32), model.zero_state(20_000), tf.constant([1, 2]))
     assert np.mean(second.numpy() > 0) == pytest.approx(0.5, abs=0.015)  # between the layers

@@ -27,7 +27,7 @@ def _scalars(directory, tag: str) -> list[tuple[int, float]]:
     return [(p.step, float(tf.make_ndarray(p.tensor_proto))) for p in _events(directory).Tensors(tag)]
 
 
-def test_prints_the_sections_lines(tmp_path, capsys):
+def test_prints_the_lines_of_the_section(tmp_path, capsys):
     monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
     monitor.after_call(PROGRESS)
     monitor.after_epoch(PROGRESS, line_is_due=True)
@@ -36,7 +36,7 @@ def test_prints_the_sections_lines(tmp_path, capsys):
     assert capsys.readouterr().out == 'epoch 1, perplexity 7.39, time 0.15 sec\n - 分开了\n'
 
 
-def test_a_log_hears_of_a_long_run_each_minute(tmp_path, capsys):
+def test_log_gets_a_line_at_least_every_minute(tmp_path, capsys):
     now = 0
     monitor = Monitor(tmp_path, 0, 8, 0, terminal=False, clock=lambda: now)
     printed = []
@@ -47,7 +47,7 @@ def test_a_log_hears_of_a_long_run_each_minute(tmp_path, capsys):
     assert printed == [False, False, True, False, True]
 
 
-def test_a_terminal_has_a_bar_and_lines_above_it(tmp_path, capsys):
+def test_terminal_shows_a_bar_and_lines_above_it(tmp_path, capsys):
     monitor = Monitor(tmp_path, 4, 20, 0, terminal=True)
     monitor.after_call(PROGRESS)
     bar = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_a_terminal_has_a_bar_and_lines_above_it(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('columns', 'has_bar'), [('74', False), ('80', True)])
-def test_a_terminal_too_narrow_for_the_bar_has_the_lines_alone(tmp_path, capsys, monkeypatch, columns, has_bar):
+def test_narrow_terminal_shows_lines_without_a_bar(tmp_path, capsys, monkeypatch, columns, has_bar):
     monkeypatch.setenv('COLUMNS', columns)
     monkeypatch.setattr('sys.stdout.isatty', lambda: True)
     monitor = Monitor(tmp_path, 0, 99_999, 0)

@@ -50,7 +50,7 @@ def _rmsprop(w, g, memory, t):
         ({'optimizer': 'rmsprop'}, _rmsprop),
     ],
 )
-def test_updates_are_those_of_the_published_rule(settings, rule):
+def test_updates_equal_the_published_rule(settings, rule):
     variable = tf.Variable([1.0, -1.0, 0.5])
     optimizer = optimizers.optimizer(TrainingConfig(learning_rate=RATE, **settings), num_steps=3)
     optimizer.build([variable])
@@ -74,13 +74,13 @@ def test_updates_are_those_of_the_published_rule(settings, rule):
         ),
     ],
 )
-def test_the_rate_follows_its_formula(settings, fraction_of_rate):
+def test_learning_rate_follows_its_formula(settings, fraction_of_rate):
     schedule = optimizers.schedule(TrainingConfig(learning_rate=2.0, **settings), num_steps=100)
     for step in (0, 1, 19, 20, 21, 50, 99):
         assert float(schedule(step)) == pytest.approx(2.0 * fraction_of_rate(step), rel=1e-5, abs=1e-6)
 
 
-def test_the_optimizer_takes_the_rate_of_each_update():
+def test_optimizer_uses_the_learning_rate_of_each_update():
     variable = tf.Variable([0.0])
     optimizer = optimizers.optimizer(TrainingConfig(learning_rate=1.0, warmup_steps=4), num_steps=10)
     optimizer.build([variable])

@@ -22,7 +22,7 @@ BOOK = {'corpus': 'jaychou', 'max_characters': 10_000}
         ('lstm', {'sampling': 'consecutive', 'cell': 'lstm', 'num_epochs': 160}),
     ],
 )
-def test_is_the_experiment_that_its_name_says(name, settings):
+def test_preset_is_the_experiment_of_its_name(name, settings):
     """The rest are the defaults, which are the book's."""
     values = copy.deepcopy(flags.FLAGS)
     values(['train', f'--flagfile={PRESETS / name}.flags'])
@@ -31,6 +31,6 @@ def test_is_the_experiment_that_its_name_says(name, settings):
 
 
 @pytest.mark.parametrize('path', sorted(PRESETS.iterdir()), ids=lambda path: path.stem)
-def test_says_what_it_is(path):
+def test_preset_starts_with_a_comment(path):
     assert path.suffix == '.flags'
     assert path.read_text('utf-8').startswith('# ')

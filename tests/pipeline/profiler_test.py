@@ -12,7 +12,7 @@ from pipeline.run import run
     ('steps', 'watched_calls'),
     [((10, 20), [8, 12, 16]), ((13, 14), [12]), ((0, 4), [0]), ((36, 99), [36]), ((40, 99), [])],
 )
-def test_watches_the_calls_of_the_range_and_no_others(tmp_path, monkeypatch, steps, watched_calls):
+def test_profiles_only_the_calls_with_requested_steps(tmp_path, monkeypatch, steps, watched_calls):
     """Calls of 4 minibatches each, by their first step."""
     under_way, watched = set(), []
     monkeypatch.setattr(tf.profiler.experimental, 'start', lambda logdir: under_way.add(1))
@@ -29,7 +29,7 @@ def test_watches_the_calls_of_the_range_and_no_others(tmp_path, monkeypatch, ste
 
 
 @pytest.mark.parametrize(('steps', 'written'), [('10:20', True), ('60:70', False)])
-def test_a_run_writes_what_tensorboard_reads_or_says_that_it_did_not(tmp_path, monkeypatch, capsys, steps, written):
+def test_run_writes_a_profile_or_says_that_it_did_not(tmp_path, monkeypatch, capsys, steps, written):
     """One epoch of 59 minibatches, in calls of 32 and 27."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a.txt').write_text('a text of its own ' * 20)

@@ -25,7 +25,7 @@ def run_dir(tmp_path):
     return tmp_path
 
 
-def test_reads_back_what_it_wrote(run_dir):
+def test_record_is_read_as_it_was_written(run_dir):
     recorded = run_directory.read(run_dir)
     assert recorded.config == Config()
     assert recorded.vocabulary == Vocabulary.from_text(TEXT)
@@ -35,7 +35,7 @@ def test_reads_back_what_it_wrote(run_dir):
     assert json.loads((run_dir / 'config.json').read_text())['versions'].keys() >= {'tensorflow', 'python'}
 
 
-def test_the_same_run_may_go_on_and_longer(run_dir):
+def test_same_run_may_resume_with_more_epochs(run_dir):
     longer = Config.from_dict({'num_epochs': 999, 'corpus': 'moved/elsewhere.txt'})
     run_directory.check_same(run_dir, run_directory.read(run_dir), longer, run_directory.text_sha256(TEXT))
 
@@ -47,7 +47,7 @@ def test_the_same_run_may_go_on_and_longer(run_dir):
         ({}, TEXT + '!', 'the text of --corpus=lyrics is not the text that the run began with'),
     ],
 )  # fmt: skip
-def test_another_run_is_refused_with_the_difference(run_dir, values, text, message):
+def test_different_run_is_refused_with_the_difference(run_dir, values, text, message):
     with pytest.raises(InputError, match=message):
         run_directory.check_same(
             run_dir, run_directory.read(run_dir), Config.from_dict(values), run_directory.text_sha256(text)
@@ -55,13 +55,13 @@ def test_another_run_is_refused_with_the_difference(run_dir, values, text, messa
 
 
 @pytest.mark.parametrize('damage', ['', '{', '[]', '{"config": {"hidden_size": 0}}', '{"config": {"unheard": 1}}'])
-def test_damaged_records_are_named(run_dir, damage):
+def test_damaged_record_is_named(run_dir, damage):
     (run_dir / 'config.json').write_text(damage)
     with pytest.raises(InputError, match='cannot be read'):
         run_directory.read(run_dir)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_unwritable_run_dir_is_named(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match=r'file/run.* cannot be written'):
         write_record(tmp_path / 'file' / 'run', Config(), Vocabulary.from_text(TEXT), TEXT)
@@ -80,7 +80,7 @@ def _refuse_from(monkeypatch, number: int) -> None:
 
 
 @pytest.mark.parametrize('number', [0, 1])
-def test_records_that_cannot_be_put_in_place_stay_as_they_were(run_dir, monkeypatch, number):
+def test_failed_rename_keeps_the_old_record(run_dir, monkeypatch, number):
     """Both are others now, so that one written in place would show."""
     files = {name: (run_dir / name).read_bytes() for name in ('vocabulary.json', 'config.json')[number:]}
     _refuse_from(monkeypatch, number)
@@ -90,14 +90,14 @@ def test_records_that_cannot_be_put_in_place_stay_as_they_were(run_dir, monkeypa
 
 
 @pytest.mark.parametrize('number', [0, 1])
-def test_a_run_whose_records_are_not_all_there_is_not_begun(tmp_path, monkeypatch, number):
+def test_run_without_all_its_files_does_not_exist(tmp_path, monkeypatch, number):
     _refuse_from(monkeypatch, number)
     with pytest.raises(InputError, match='cannot be written: no space left'):
         write_record(tmp_path, Config(), Vocabulary.from_text(TEXT), TEXT)
     assert not run_directory.exists(tmp_path)
 
 
-def test_a_second_run_in_the_same_place_is_refused_until_the_first_ends(tmp_path):
+def test_second_run_in_a_run_dir_is_refused_until_the_first_ends(tmp_path):
     second = run_directory.lock(tmp_path / 'run')
     with run_directory.lock(tmp_path / 'run'), pytest.raises(InputError, match='in use by another run'):
         second.__enter__()
@@ -105,7 +105,7 @@ def test_a_second_run_in_the_same_place_is_refused_until_the_first_ends(tmp_path
         pass
 
 
-def test_a_place_that_cannot_be_locked_is_named(tmp_path, monkeypatch):
+def test_run_dir_that_cannot_be_locked_is_named(tmp_path, monkeypatch):
     """As on a network disk without locks."""
 
     def no_locks(file, how):
@@ -116,7 +116,7 @@ def test_a_place_that_cannot_be_locked_is_named(tmp_path, monkeypatch):
         run_directory.lock(tmp_path / 'run').__enter__()
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path):
+def test_folder_without_a_run_is_named(tmp_path):
     assert not run_directory.exists(tmp_path)
     with pytest.raises(InputError, match=r'is not a run: it has no config\.json'):
         run_directory.read(tmp_path)
@@ -126,9 +126,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     ('corpus', 'name'),
     [('lyrics', 'lyrics'), ('books/Emma.txt', 'Emma'), ('folder/', 'folder'), ('a/*.txt', 'corpus'), ('y.txt.gz', 'y')],
 )  # fmt: skip
-def test_a_new_run_is_named_after_its_corpus_and_time_and_shares_its_place_with_none(
-    tmp_path, monkeypatch, corpus, name
-):
+def test_new_run_dir_has_a_unique_name_of_corpus_and_time(tmp_path, monkeypatch, corpus, name):
     monkeypatch.chdir(tmp_path)
     config, now = Config.from_dict({'corpus': corpus}), datetime.datetime(2026, 1, 2, 3, 4, 5)
     made = [run_directory.new_run_dir(config, now) for _ in range(3)]
@@ -136,14 +134,14 @@ def test_a_new_run_is_named_after_its_corpus_and_time_and_shares_its_place_with_
     assert [str(path) for path in made] == [f'runs/{name}-random-20260102-030405{end}' for end in ('', '-2', '-3')]
 
 
-def test_a_place_for_new_runs_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+def test_unwritable_folder_for_new_runs_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'runs').symlink_to('nowhere')
     with pytest.raises(InputError, match=r'no new run can be written under runs/: .*--run_dir'):
         run_directory.new_run_dir(Config(), datetime.datetime(2026, 1, 2))
 
 
-def test_the_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
+def test_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match='no run with a checkpoint under runs/'):
         run_directory.latest_run_dir()

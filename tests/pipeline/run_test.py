@@ -59,7 +59,7 @@ def config(tmp_path, monkeypatch) -> Config:
     return Config.from_dict(settings | {'batch_size': 32, 'num_steps': 5, 'num_epochs': 2})
 
 
-def test_the_windows_come_in_the_order_of_the_seed(tmp_path, config):
+def test_seed_determines_the_order_of_windows(tmp_path, config):
     """From the same first weights, which the seed draws too, only the order can make other weights."""
     trained = []
     for seed in (0, 1):
@@ -70,7 +70,7 @@ def test_the_windows_come_in_the_order_of_the_seed(tmp_path, config):
     assert np.any(trained[0] != trained[1])
 
 
-def test_a_place_where_another_run_is_at_work_is_left_alone(tmp_path, config):
+def test_locked_run_dir_is_not_touched(tmp_path, config):
     with run_directory.lock(tmp_path / 'run'):
         before = list((tmp_path / 'run').iterdir())
         with pytest.raises(InputError, match='in use by another run'):
@@ -78,14 +78,14 @@ def test_a_place_where_another_run_is_at_work_is_left_alone(tmp_path, config):
         assert list((tmp_path / 'run').iterdir()) == before
 
 
-def test_too_little_memory_is_the_settings_fault(tmp_path, config, monkeypatch):
+def test_out_of_memory_names_the_settings_to_lower(tmp_path, config, monkeypatch):
     error = tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor with shape[9,4] and type float on')
     monkeypatch.setattr(Trainer, 'train', lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(InputError, match=r'does not suffice for a tensor with shape\[9,4\]\. Lower --hidden_size'):
         run.run(config, tmp_path / 'run')
 
 
-def test_ctrl_c_stops_it_within_the_epoch_that_follows(tmp_path):
+def test_ctrl_c_stops_the_run_within_the_next_epoch(tmp_path):
     trainer = _trainer(num_epochs=9)
     per_epoch = trainer.windows.steps_per_epoch
 
@@ -99,7 +99,7 @@ def test_ctrl_c_stops_it_within_the_epoch_that_follows(tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{trainer.step}')
 
 
-def test_curves_are_on_disk_before_the_checkpoint_that_follows_them(tmp_path, monkeypatch):
+def test_curves_are_flushed_before_each_checkpoint(tmp_path, monkeypatch):
     """A run that is killed then goes on from the checkpoint, and would leave a gap in them."""
     happened = []
 
@@ -120,7 +120,7 @@ def test_curves_are_on_disk_before_the_checkpoint_that_follows_them(tmp_path, mo
     assert set(before_saves) == {'flush'}
 
 
-def test_stops_after_the_evaluations_without_improvement_and_saves(tmp_path, capsys):
+def test_early_stopping_saves_after_its_patience(tmp_path, capsys):
     """Evaluated after epochs 2, 4, 6 …: the best is that of 4, and the third without a better one that of 10."""
     trainer = _trainer(num_epochs=30, evaluate_every=2, early_stopping_patience=3)
     _train(tmp_path, trainer, iter(LOSSES).__next__)
@@ -136,14 +136,14 @@ def test_stops_after_the_evaluations_without_improvement_and_saves(tmp_path, cap
     assert 'give a larger --early_stopping_patience' in run.nothing_left(trainer)
 
 
-def test_never_stops_early_unless_asked_to(tmp_path):
+def test_early_stopping_is_off_by_default(tmp_path):
     trainer = _trainer(num_epochs=6)
     _train(tmp_path, trainer, lambda: 4.0)
     assert trainer.step == 6 * trainer.windows.steps_per_epoch
 
 
 @pytest.mark.parametrize('epochs_before', [1, 3, 4])
-def test_a_resumed_run_stops_where_the_unbroken_one_does(tmp_path, epochs_before):
+def test_resumed_run_stops_where_an_unbroken_run_does(tmp_path, epochs_before):
     """The best so far and the patience used up are in the checkpoint."""
     patience = {'early_stopping_patience': 3}
     unbroken = _trainer(num_epochs=30, **patience)
@@ -159,7 +159,7 @@ def test_a_resumed_run_stops_where_the_unbroken_one_does(tmp_path, epochs_before
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
 
 
-def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
+def test_best_loss_is_recorded_only_after_its_weights_are_saved(tmp_path, monkeypatch):
     """The weights before stay, and the trainer has not heard of the new ones, so that it tries again when resumed."""
     trainer = _trainer(num_epochs=1)
     _train(tmp_path, trainer, lambda: 4.0)
@@ -183,7 +183,7 @@ def test_a_best_that_could_not_be_saved_is_not_the_best(tmp_path, monkeypatch):
     ('settings', 'hints'),
     [({'clip_norm': 0.0}, 1), ({'clip_norm': 10.0}, 0), ({'clip_norm': 0.0, 'learning_rate': 0.1}, 0)],
 )
-def test_steps_too_large_without_clipping_are_named_once(tmp_path, capsys, settings, hints):
+def test_hint_on_steps_that_are_too_large_is_printed_once(tmp_path, capsys, settings, hints):
     """At the default rate of 100 each epoch is worse than guessing, clipped to 10 or not."""
     _train(tmp_path, _trainer(num_epochs=3, **settings), None)
     printed = capsys.readouterr().out
@@ -191,7 +191,7 @@ def test_steps_too_large_without_clipping_are_named_once(tmp_path, capsys, setti
     assert printed.count(f'guessing among all {len(VOCABULARY)} characters') == hints
 
 
-def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
+def test_evaluation_does_not_change_training(tmp_path):
     evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in (1, 0))
     scorer = Scorer(evaluated.model)
     _train(tmp_path / 'evaluated', evaluated, lambda: scorer.nats(IDS[:50]))
@@ -201,7 +201,7 @@ def test_evaluating_changes_no_bit_of_what_is_learnt(tmp_path):
     assert not (tmp_path / 'alone' / 'best').exists()
 
 
-def test_what_changes_nothing_is_not_recorded(config, tmp_path, capsys):
+def test_fewer_epochs_than_trained_do_not_change_the_record(config, tmp_path, capsys):
     run.run(config, tmp_path / 'run')
     before = (tmp_path / 'run' / 'config.json').read_bytes()
     run.run(config.replace({'num_epochs': 1}), tmp_path / 'run')
@@ -209,7 +209,7 @@ def test_what_changes_nothing_is_not_recorded(config, tmp_path, capsys):
     assert (tmp_path / 'run' / 'config.json').read_bytes() == before
 
 
-def test_a_new_run_gets_its_place_once_its_settings_go_with_the_text(config, tmp_path):
+def test_new_run_dir_is_made_only_if_the_settings_fit_the_text(config, tmp_path):
     with pytest.raises(InputError, match='too short for one minibatch'):
         run.run(config.replace({'num_steps': 999}), None)
     assert not (tmp_path / 'runs').exists()
@@ -217,14 +217,14 @@ def test_a_new_run_gets_its_place_once_its_settings_go_with_the_text(config, tmp
     assert run_directory.latest_run_dir() == next((tmp_path / 'runs').iterdir()).relative_to(tmp_path)
 
 
-def test_no_more_windows_of_gradient_than_an_epoch_has(config, tmp_path):
+def test_bptt_windows_cannot_exceed_the_minibatches_of_an_epoch(config, tmp_path):
     consecutive = config.replace({'sampling': 'consecutive', 'num_epochs': 1})
     run.run(consecutive.replace({'bptt_windows': 2}), tmp_path / 'run')
     with pytest.raises(InputError, match='bptt_windows=3 is more than the 2 minibatches of an epoch'):
         run.run(consecutive.replace({'bptt_windows': 3}), tmp_path / 'other')
 
 
-def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(config, tmp_path, monkeypatch):
+def test_closed_stdout_saves_the_run(config, tmp_path, monkeypatch):
     """As after `| head -1`: the line after the second epoch finds no reader."""
 
     def no_reader(self, line):
@@ -236,7 +236,7 @@ def test_what_was_trained_is_saved_when_nobody_reads_the_output_any_more(config,
     assert tf.train.latest_checkpoint(str(tmp_path / 'run' / 'checkpoints')).endswith('ckpt-4')
 
 
-def test_a_run_is_compared_with_its_place_when_it_is_alone_there(config, tmp_path, monkeypatch):
+def test_run_is_compared_with_the_record_after_locking(config, tmp_path, monkeypatch):
     """Another one may begin there in between."""
     lock = run_directory.lock
 
@@ -251,7 +251,7 @@ def test_a_run_is_compared_with_its_place_when_it_is_alone_there(config, tmp_pat
         run.run(config.replace({'seed': 1}), tmp_path / 'run')
 
 
-def test_recorded_counts_are_those_of_the_training_part(config, tmp_path):
+def test_recorded_counts_are_of_the_training_part(config, tmp_path):
     text = 'aacab' * 40 + 'b' * 200
     (tmp_path / 'mine.txt').write_text(text, 'utf-8')
     run.run(config.replace({'valid_fraction': 0.5, 'min_count': 50, 'prefixes': ('a',)}), tmp_path / 'run')

@@ -47,11 +47,11 @@ def _expected(kept: list[int], temperature: float = 1.0) -> np.ndarray:
         ({'top_k': 2, 'top_p': 0.9, 'temperature': 2.0}, _expected([1, 3], 2.0)),
     ],
 )
-def test_characters_come_as_often_as_their_probability_says(knobs, expected):
+def test_frequencies_of_characters_equal_their_probabilities(knobs, expected):
     np.testing.assert_allclose(_frequencies(**knobs), expected, atol=2 / DRAWS)
 
 
-def test_of_equals_the_first_is_taken_and_counts_first():
+def test_first_of_equal_logits_wins():
     equal = np.array([0.1, 0.3, 0.3, 0.3], np.float32)
     assert _sample(equal, [0.9], temperature=0.0) == [1]
     assert _sample(equal, [0.99], top_k=1) == [1]
@@ -59,7 +59,7 @@ def test_of_equals_the_first_is_taken_and_counts_first():
 
 
 @pytest.mark.parametrize('uniform', [0.0, np.float32(1 - 2**-24)])
-def test_the_ends_of_the_uniform_range_choose_a_possible_character(uniform):
+def test_ends_of_the_uniform_range_choose_a_possible_character(uniform):
     impossible_ends = np.array([0, 0.5, 0.5, 0], np.float32)
     with np.errstate(divide='ignore'):
         assert _sample(impossible_ends, [uniform])[0] == (1 if uniform == 0 else 2)
@@ -75,7 +75,7 @@ def _nucleus_of_row(weights: np.ndarray, top_k: int, top_p: float) -> np.ndarray
 
 
 @pytest.mark.parametrize('spread', [0.5, 3.0])
-def test_a_large_vocabularys_nucleus_is_that_of_the_definition_whatever_stands_beside_it(spread):
+def test_nucleus_of_a_large_vocabulary_equals_its_definition_in_any_batch(spread):
     """Some rows need more of the order than the few that are looked at first, and the others must not notice."""
     knobs = [(0, 0.3), (0, 0.9), (0, 0.999), (5, 1.0), (40, 0.5), (41, 1.0), (200, 0.9), (999, 0.95), (0, 1.0)]
     top_k, top_p = (np.array(column) for column in zip(*knobs, strict=True))

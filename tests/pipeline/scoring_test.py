@@ -21,7 +21,7 @@ def _score(model, vocabulary, texts) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(('cell', 'equations'), [('rnn', 'tanh'), ('gru', 'gru'), ('lstm', 'lstm')])
-def test_texts_of_any_lengths_are_as_likely_as_by_the_equations(models, vocabulary, cell, equations):
+def test_scores_of_texts_of_any_length_equal_the_equations(models, vocabulary, cell, equations):
     p = {v.name.split(':')[0]: v.numpy().astype(float) for v in models[cell].trainable_variables}
     log_likelihood, counts = _score(models[cell], vocabulary, TEXTS)
     zeros = tuple(part.numpy().astype(float) for part in models[cell].zero_state(1))
@@ -32,7 +32,7 @@ def test_texts_of_any_lengths_are_as_likely_as_by_the_equations(models, vocabula
         assert found == pytest.approx(-loss * count, rel=1e-5), text
 
 
-def test_generating_reports_what_the_added_characters_are_worth(model, vocabulary, generator):
+def test_log_likelihood_of_generation_equals_scoring(model, vocabulary, generator):
     prefixes = ['分开', '山一程 水', '不分开 你在']
     n = len(prefixes)
     knobs = ([1.0, 0.0, 1.7], [0, 0, 5], [1.0, 1.0, 0.8])
@@ -44,7 +44,7 @@ def test_generating_reports_what_the_added_characters_are_worth(model, vocabular
     np.testing.assert_allclose(log_likelihood, whole - before, rtol=1e-5)
 
 
-def test_a_new_character_is_read_as_unknown_where_the_vocabulary_has_that():
+def test_new_character_is_read_as_unknown_if_the_vocabulary_has_one():
     vocabulary = Vocabulary('分山开' + UNKNOWN)
     model = CharRNN(ModelConfig(hidden_size=8, init_scale=0.5), len(vocabulary))
     (as_new, as_unknown), counts = _score(model, vocabulary, ['囧分囧', f'{UNKNOWN}分{UNKNOWN}'])
@@ -62,6 +62,6 @@ def test_a_new_character_is_read_as_unknown_where_the_vocabulary_has_that():
         (tf.zeros([0], tf.string), r'text has no row; give one or more'),
     ],
 )  # fmt: skip
-def test_refuses_what_it_cannot_score_and_says_which(model, vocabulary, texts, message):
+def test_text_that_cannot_be_scored_is_named(model, vocabulary, texts, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         _score(model, vocabulary, texts)

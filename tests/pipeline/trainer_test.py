@@ -45,7 +45,7 @@ def _assert_same_bits(first: Trainer, second: Trainer) -> None:
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
 @pytest.mark.parametrize('clip_norm', [0.01, 0.2])  # one that always clips, one in the midst of the norms
-def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
+def test_updates_equal_the_equations(sampling, clip_norm, monkeypatch):
     """Three updates from the same weights; the state starts at zero or is carried, as the sampling has it."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
     trainer = _trainer(sampling, clip_norm=clip_norm, learning_rate=20.0)
@@ -70,7 +70,7 @@ def test_updates_are_those_of_the_equations(sampling, clip_norm, monkeypatch):
     np.testing.assert_allclose(trainer.state[0], state[0], rtol=1e-4, atol=1e-6)
 
 
-def test_the_rate_falls_over_all_minibatches_of_the_run(monkeypatch):
+def test_learning_rate_falls_over_all_minibatches_of_the_run(monkeypatch):
     """A warm-up, then half a cosine to 0: the rates that are told, and those of the updates."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 5)
     first, rising = 2.0, 7
@@ -93,7 +93,7 @@ def test_the_rate_falls_over_all_minibatches_of_the_run(monkeypatch):
 
 @pytest.mark.parametrize('num_windows', [2, 3])
 @pytest.mark.parametrize('cell', ['rnn', 'lstm'])
-def test_gradients_flow_back_through_the_windows_asked_for(num_windows, cell):
+def test_gradients_flow_back_through_bptt_windows(num_windows, cell):
     """Against autodiff over single steps: each loss from the state before its oldest window, by the weights of now.
 
     Over two epochs: a window is never carried on into the next epoch.
@@ -138,7 +138,7 @@ def test_gradients_flow_back_through_the_windows_asked_for(num_windows, cell):
         assert tf.norm(variable - truth) <= 1e-4 * tf.norm(truth), variable.name
 
 
-def test_without_clipping_the_update_is_the_gradient():
+def test_update_without_clipping_is_the_gradient():
     clipped_far_above, unclipped = _trainer(clip_norm=1e6, learning_rate=1.0), _trainer(clip_norm=0, learning_rate=1.0)
     _run(clipped_far_above)
     assert all(p.clipped_fraction == 0 for p in _run(unclipped))
@@ -146,7 +146,7 @@ def test_without_clipping_the_update_is_the_gradient():
         np.testing.assert_allclose(value, _weights(clipped_far_above)[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_same_numbers_without_xla():
+def test_xla_and_eager_training_agree():
     compiled, plain = _trainer(), _trainer(jit=False)
     (with_xla,), (without,) = _run(compiled), _run(plain)
     assert with_xla.loss == pytest.approx(without.loss, rel=1e-5)
@@ -155,7 +155,7 @@ def test_same_numbers_without_xla():
 
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_where_an_epoch_is_cut_into_calls_changes_no_bit(sampling):
+def test_division_of_an_epoch_into_calls_changes_no_bit(sampling):
     """The same compiled call makes as many of its S updates as it is told to."""
     size = _trainer(sampling).windows.steps_per_epoch
     ends = []
@@ -181,9 +181,7 @@ def test_where_an_epoch_is_cut_into_calls_changes_no_bit(sampling):
         ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}, 1),
     ],
 )
-def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(
-    sampling, model, bptt_windows, monkeypatch, tmp_path
-):
+def test_run_stopped_within_an_epoch_resumes_exactly(sampling, model, bptt_windows, monkeypatch, tmp_path):
     """What a checkpoint holds is all there is: weights, step, state and the sums of the epoch so far."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
     unbroken = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
@@ -205,7 +203,7 @@ def test_a_run_that_stopped_within_an_epoch_goes_on_as_if_it_had_not(
 
 
 @pytest.mark.parametrize('dropout', [0.0, 0.5])
-def test_each_step_and_each_seed_drops_anew(dropout):
+def test_dropout_differs_by_step_and_seed(dropout):
     """With a rate of 0 and the windows in one order, only dropout can tell one epoch, or one seed, from the next."""
     model = {'num_layers': 2, 'init_scale': 0.5, 'dropout': dropout}
     epochs = _run(_trainer('consecutive', model=model, num_epochs=3, learning_rate=0.0))
@@ -214,7 +212,7 @@ def test_each_step_and_each_seed_drops_anew(dropout):
     assert (other_seed.loss != epochs[0].loss) == bool(dropout)
 
 
-def test_compiles_once_however_the_epoch_is_cut(monkeypatch):
+def test_compiles_once_for_any_division_of_an_epoch(monkeypatch):
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 5)
     trainer = _trainer(num_epochs=2)
     assert trainer.windows.steps_per_epoch % 5, 'the last call of an epoch must be a shorter one'
@@ -222,7 +220,7 @@ def test_compiles_once_however_the_epoch_is_cut(monkeypatch):
     assert trainer._train.experimental_get_tracing_count() == 1
 
 
-def test_reports_epochs_as_they_end():
+def test_reports_the_end_of_each_epoch():
     trainer = _trainer(num_epochs=3)
     progress = _run(trainer)
     per_epoch = trainer.windows.steps_per_epoch
@@ -232,13 +230,13 @@ def test_reports_epochs_as_they_end():
     assert {p.learning_rate for p in progress} == {100.0}
 
 
-def test_learns():
+def test_training_lowers_the_perplexity():
     trainer = _trainer(num_epochs=40, clip_norm=0.05, learning_rate=20.0)
     progress = _run(trainer)
     assert progress[0].perplexity > 10 > 2 > progress[-1].perplexity
 
 
-def test_divergence_stops_before_the_update_that_would_spoil_the_weights():
+def test_divergence_stops_before_the_bad_update():
     trainer = _trainer(clip_norm=0, learning_rate=3e38, num_epochs=5)
     with pytest.raises(DivergenceError, match=r'diverged at step \d+ \(epoch 1\).*learning_rate.*clip_norm') as error:
         _run(trainer)
