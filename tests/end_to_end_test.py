@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from export.artifact import versions
+from tests import programs
 from tests.conftest import TEXT
 
 SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100']
@@ -34,17 +35,18 @@ def run(folder, program_environment):
     """`run(program, *flags)` runs a program in that directory."""
 
     def run(program: str, *flags: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            _command(program, *flags), cwd=folder, env=program_environment, capture_output=True, text=True
-        )
+        return programs.run(program, *flags, cwd=folder, env=program_environment)
 
     return run
 
 
 @pytest.fixture(scope='module')
-def trained(run):
-    """Output of a finished run under runs/ of 500 short epochs."""
-    result = run('pipeline.train', '--corpus=mine.txt', '--num_epochs=500', '--sampling=consecutive', *SMALL)
+def trained(folder, program_environment):
+    """Output of a finished run under runs/ of 300 short epochs, started as a user starts it."""
+    flags = ['--corpus=mine.txt', '--num_epochs=300', '--sampling=consecutive', *SMALL]
+    result = subprocess.run(
+        _command('pipeline.train', *flags), cwd=folder, env=program_environment, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     return result
 
@@ -65,7 +67,7 @@ def test_training_prints_the_sections_lines_and_no_tensorflow_notices(trained):
     counts = f'{len(TEXT)} characters, {len(set(TEXT))} distinct'
     assert re.fullmatch(rf'mine\.txt: {counts}; \d+ minibatches .*; [\d,]+ parameters on .*; runs/mine-.*', lines[0])
     epoch_line = re.compile(r'epoch (\d+), perplexity \d+\.\d\d, time \d+\.\d\d sec')
-    assert [epoch_line.fullmatch(line)[1] for line in lines[1:-1:3]] == ['100', '200', '300', '400', '500']
+    assert [epoch_line.fullmatch(line)[1] for line in lines[1:-1:3]] == ['100', '200', '300']
     assert [line[:5] for line in lines[2:4]] == [' - 分开', ' - 不分']
     assert [len(line) for line in lines[2:4]] == [3 + 2 + 10, 3 + 3 + 10]
     assert lines[-1].startswith('saved in runs/mine-consecutive-')
@@ -82,12 +84,13 @@ def test_export_uses_the_newest_run_and_generate_the_newest_version(trained, run
     assert generated.stderr == ''
 
 
-def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, run, folder):
+def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, run, folder, program_environment):
     """Corpus, settings, checkpoint, and the last printed perplexity; there is no held-out part."""
     flags = ['--model_dir=models/described', '--max_length=12', '--max_prefix=7', '--keep_versions=1']
     (folder / 'tensorflow_serving.py').write_text('raise ImportError')  # hides the installed package
     try:
-        first = run('export.saved_model', *flags)
+        command = _command('export.saved_model', *flags)
+        first = subprocess.run(command, cwd=folder, env=program_environment, capture_output=True, text=True)
     finally:
         (folder / 'tensorflow_serving.py').unlink()
     assert first.stderr.startswith('exported without warm-up requests: install tensorflow-serving-api')
@@ -98,7 +101,7 @@ def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, 
     assert found['corpus'] == {'name': 'mine.txt', 'sha256': hashlib.sha256(TEXT.encode()).hexdigest()}
     assert found['limits'] == {'max_length': 12, 'max_prefix': 7}
     assert found['default_length'] == 10
-    step = 500 * int(re.search(r'(\d+) minibatches an epoch', trained.stdout)[1])
+    step = 300 * int(re.search(r'(\d+) minibatches an epoch', trained.stdout)[1])
     assert found['checkpoint'] == {'name': f'checkpoints/ckpt-{step}', 'step': step}
     printed = re.findall(r'perplexity (\d+\.\d\d)', trained.stdout)[-1]
     assert f'{found["perplexity"]["train"]:.2f}' == printed
@@ -113,16 +116,15 @@ def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, 
 def test_interrupted_and_resumed_run_is_bit_equal_to_an_unbroken_run(trained, run, folder, program_environment):
     """Ctrl-C after epoch 100; `--run_dir` alone resumes the run."""
     (unbroken,) = folder.glob('runs/mine-consecutive-*')
-    flags = ['--corpus=mine.txt', '--run_dir=broken', '--num_epochs=500', '--sampling=consecutive', *SMALL]
-    process = subprocess.Popen(
-        _command('pipeline.train', *flags), cwd=folder, env=program_environment, stdout=subprocess.PIPE, text=True
-    )
+    flags = ['--corpus=mine.txt', '--run_dir=broken', '--num_epochs=300', '--sampling=consecutive', *SMALL]
+    process = programs.Program('pipeline.train', *flags, cwd=folder, env=program_environment)
     for line in process.stdout:
         if line.startswith('epoch 100'):
             process.send_signal(signal.SIGINT)
+    process.communicate()
     assert process.wait() == 130
     resumed = run('pipeline.train', '--run_dir=broken')
-    assert int(re.search(r'resumes after epoch (\d+) of 500', resumed.stdout)[1]) < 500
+    assert int(re.search(r'resumes after epoch (\d+) of 300', resumed.stdout)[1]) < 300
     assert resumed.returncode == 0, resumed.stderr
     for name, value in _weights(unbroken).items():
         np.testing.assert_array_equal(_weights(folder / 'broken')[name], value, err_msg=name)
@@ -133,10 +135,10 @@ def test_finished_run_resumes_only_with_more_epochs(trained, run, folder):
     again = run('pipeline.train', f'--run_dir={run_dir}')
     assert again.returncode == 0
     assert 'nothing left to train' in again.stdout
-    longer = run('pipeline.train', f'--run_dir={run_dir}', '--num_epochs=502')
-    assert 'resumes after epoch 500 of 502' in longer.stdout
-    assert 'epoch 502, perplexity' in longer.stdout
-    assert json.loads((run_dir / 'config.json').read_text('utf-8'))['config']['num_epochs'] == 502
+    longer = run('pipeline.train', f'--run_dir={run_dir}', '--num_epochs=302')
+    assert 'resumes after epoch 300 of 302' in longer.stdout
+    assert 'epoch 302, perplexity' in longer.stdout
+    assert json.loads((run_dir / 'config.json').read_text('utf-8'))['config']['num_epochs'] == 302
 
 
 def test_different_settings_in_a_run_dir_are_an_error_and_change_nothing(trained, run, folder):

@@ -7,7 +7,6 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -16,6 +15,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from pipeline.checkpoints import best_path
+from tests import programs
 from tests.conftest import TEXT
 
 KILLS = 5  # of each sampling, and a SIGTERM
@@ -26,7 +26,7 @@ CURVES = {
 }
 
 
-def _command(run_dir: str, sampling: str) -> list[str]:
+def _flags(run_dir: str, sampling: str) -> list[str]:
     flags = [f'--run_dir={run_dir}', f'--sampling={sampling}', f'--num_epochs={EPOCHS}', '--corpus=mine.txt']
     flags += ['--hidden_size=64', '--batch_size=4', '--num_steps=8', '--sample_length=5', '--sample_every=30']
     flags += [
@@ -37,7 +37,7 @@ def _command(run_dir: str, sampling: str) -> list[str]:
         '--checkpoint_every=7',
         '--valid_fraction=0.1',
     ]
-    return [sys.executable, '-m', 'pipeline.train', *flags]
+    return flags
 
 
 def _variables(checkpoint: str) -> dict[str, np.ndarray]:
@@ -47,7 +47,7 @@ def _variables(checkpoint: str) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-def _wait_for_a_save(process: subprocess.Popen, run_dir: pathlib.Path) -> None:
+def _wait_for_a_save(process: programs.Program, run_dir: pathlib.Path) -> None:
     """Returns when the run that is under way has saved once more, or has ended."""
     newest, deadline = run_dir / 'checkpoints' / 'checkpoint', time.monotonic() + 120
 
@@ -81,11 +81,10 @@ def _curves(run_dir: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
 def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_environment, sampling):
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
     chance = random.Random(f'{sampling}')
-    subprocess.run(_command('unbroken', sampling), cwd=tmp_path, env=program_environment, check=True)
+    where = {'cwd': tmp_path, 'env': program_environment}
+    assert programs.run('pipeline.train', *_flags('unbroken', sampling), **where).returncode == 0
     for count, number in enumerate([signal.SIGKILL] * KILLS + [signal.SIGTERM]):
-        process = subprocess.Popen(
-            _command('killed', sampling), cwd=tmp_path, env=program_environment, stdout=subprocess.PIPE, text=True
-        )
+        process = programs.Program('pipeline.train', *_flags('killed', sampling), **where)
         process.stdout.readline()  # it is about to compile
         if count % 3:
             _wait_for_a_save(process, tmp_path / 'killed')
@@ -94,15 +93,9 @@ def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_e
         except subprocess.TimeoutExpired:
             process.send_signal(number)
         process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL if number == signal.SIGKILL else 143)
-    last = subprocess.run(
-        _command('killed', sampling),
-        cwd=tmp_path,
-        env=program_environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+        assert process.wait() in (0, -signal.SIGKILL if number == signal.SIGKILL else 143)
+    last = programs.run('pipeline.train', *_flags('killed', sampling), **where)
+    assert last.returncode == 0, last.stderr
     assert 'resumes after epoch' in last.stdout
 
     expected = _variables(str(tmp_path / 'unbroken' / 'checkpoints'))

@@ -33,7 +33,7 @@ EVERY_30_SECONDS = Interval(0, 30)
 def _trainer(**config) -> Trainer:
     windows = Windows(len(TEXT), 4, 8)
     model = CharRNN(ModelConfig(hidden_size=8), len(VOCABULARY))
-    return Trainer(model, windows, TrainingConfig(sample_every=0, **config))
+    return Trainer(model, windows, TrainingConfig(sample_every=0, jit=False, **config))
 
 
 def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) -> None:

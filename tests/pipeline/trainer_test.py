@@ -21,9 +21,10 @@ IDS = Vocabulary.from_text(TEXT).encode(TEXT)
 
 
 def _trainer(sampling: str = 'random', *, model: dict | None = None, num_epochs: int = 1, **config) -> Trainer:
+    """Without XLA unless `jit=True`: compiling takes longer than these runs."""
     windows = Windows(len(TEXT), B, T, sampling, seed=1, context=config.get('bptt_windows', 1) - 1)
     model = CharRNN(ModelConfig(**{'hidden_size': H, 'init_scale': 0.1} | (model or {})), len(set(TEXT)), seed=1)
-    return Trainer(model, windows, TrainingConfig(num_epochs=num_epochs, **config))
+    return Trainer(model, windows, TrainingConfig(**{'jit': False, 'num_epochs': num_epochs} | config))
 
 
 def _weights(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -43,12 +44,12 @@ def _assert_same_bits(first: Trainer, second: Trainer) -> None:
         np.testing.assert_array_equal(value, _weights(second)[name], err_msg=name)
 
 
-@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
+@pytest.mark.parametrize(('sampling', 'jit'), [('random', True), ('consecutive', False)])
 @pytest.mark.parametrize('clip_norm', [0.01, 0.2])  # one that always clips, one in the midst of the norms
-def test_updates_equal_the_equations(sampling, clip_norm, monkeypatch):
+def test_updates_equal_the_equations(sampling, jit, clip_norm, monkeypatch):
     """Three updates from the same weights; the state starts at zero or is carried, as the sampling has it."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
-    trainer = _trainer(sampling, clip_norm=clip_norm, learning_rate=20.0)
+    trainer = _trainer(sampling, clip_norm=clip_norm, learning_rate=20.0, jit=jit)
     truth = {name: value.astype(float) for name, value in _weights(trainer).items()}
     progress = next(iter(trainer.train(IDS)))
 
@@ -147,20 +148,20 @@ def test_update_without_clipping_is_the_gradient():
 
 
 def test_xla_and_eager_training_agree():
-    compiled, plain = _trainer(), _trainer(jit=False)
+    compiled, plain = _trainer(jit=True), _trainer(jit=False)
     (with_xla,), (without,) = _run(compiled), _run(plain)
     assert with_xla.loss == pytest.approx(without.loss, rel=1e-5)
     for name, value in _weights(compiled).items():
         np.testing.assert_allclose(value, _weights(plain)[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_division_of_an_epoch_into_calls_changes_no_bit(sampling):
+@pytest.mark.parametrize(('sampling', 'jit'), [('random', False), ('consecutive', True)])
+def test_division_of_an_epoch_into_calls_changes_no_bit(sampling, jit):
     """The same compiled call makes as many of its S updates as it is told to."""
     size = _trainer(sampling).windows.steps_per_epoch
     ends = []
     for cuts in ([size], [5, 6, size], range(1, size + 1)):
-        trainer = _trainer(sampling)
+        trainer = _trainer(sampling, jit=jit)
         for last in cuts:
             call = next(iter(stacked(trainer.windows, tf.constant(IDS), trainer.step, last, stack_size=size)))
             progress = trainer._train_call(*call, start=0.0)
@@ -172,29 +173,29 @@ def test_division_of_an_epoch_into_calls_changes_no_bit(sampling):
 
 
 @pytest.mark.parametrize(
-    ('sampling', 'model', 'bptt_windows'),
+    ('sampling', 'model', 'config'),
     [
-        ('random', {}, 1),
-        ('consecutive', {}, 1),
-        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, 1),
-        ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, 3),
-        ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}, 1),
+        ('random', {}, {}),
+        ('consecutive', {}, {'jit': True}),
+        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {'jit': True}),
+        ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {'bptt_windows': 3}),
+        ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}, {}),
     ],
 )
-def test_run_stopped_within_an_epoch_resumes_exactly(sampling, model, bptt_windows, monkeypatch, tmp_path):
+def test_run_stopped_within_an_epoch_resumes_exactly(sampling, model, config, monkeypatch, tmp_path):
     """What a checkpoint holds is all there is: weights, step, state and the sums of the epoch so far."""
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
-    unbroken = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
+    unbroken = _trainer(sampling, model=model, num_epochs=3, **config)
     expected = _run(unbroken)
 
-    stopped = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
+    stopped = _trainer(sampling, model=model, num_epochs=3, **config)
     seen = []
     for progress in stopped.train(IDS):
         seen.append(progress)
         if not progress.epoch_ended and progress.epoch == 2:
             break
     Checkpoints(tmp_path, stopped, Interval(1, 0)).save(stopped.step)
-    resumed = _trainer(sampling, model=model, bptt_windows=bptt_windows, num_epochs=3)
+    resumed = _trainer(sampling, model=model, num_epochs=3, **config)
     assert Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
     seen += _run(resumed)
 
