@@ -38,7 +38,6 @@ class Server:
             _check_available(self.manager, model)
         self.predictor = Predictor(self.manager, options.max_concurrent_requests)
         metrics = Metrics(self.manager.names)
-        self._rest = RestServer(self.predictor, metrics, options)
         self._grpc = GrpcServer(
             self.predictor,
             metrics,
@@ -47,6 +46,7 @@ class Server:
             max_concurrent_requests=options.max_concurrent_requests,
             max_body_bytes=options.max_body_bytes,
         )
+        self._rest = RestServer(self.predictor, metrics, options)  # last: nothing would close its port after an error
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name='watcher', daemon=True)
 

@@ -19,15 +19,14 @@ from tensorflow_serving.apis import (
 )
 
 from data.errors import InputError
+from export.server import drain
 from export.server.errors import ServingError
 from export.server.metrics import Metrics
 from export.server.predictor import Predictor
 from export.server.rpc import reflection
 
 _LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving: it travels in a header
-# Seconds. At the end calls are taken up as long as some may have been sent before, then refused until none has come for
-# a moment: gRPC cancels those that it has read and no thread has taken up.
-_ACCEPTING, _QUIET, _LINGER, _LOOK_AGAIN = 0.1, 0.1, 1.0, 0.02
+_QUIET = 0.1  # seconds without a new call after which the server stops
 _SPARE_THREADS = 16  # for health, states and metadata while all the others predict
 _SERVED = (
     prediction_service_pb2.DESCRIPTOR.services_by_name['PredictionService'].full_name,
@@ -52,8 +51,8 @@ class _Calls:
         """From now on says that the server shuts down, and returns when no more calls come, or too many."""
         self._refusing = True
         begun = time.monotonic()
-        while time.monotonic() < min(max(self._newest, begun) + _QUIET, begun + _LINGER):
-            time.sleep(_LOOK_AGAIN)
+        while time.monotonic() < min(max(self._newest, begun) + _QUIET, begun + drain.LINGER):
+            time.sleep(drain.POLL)
 
     def wait(self, seconds: float) -> int:
         """Returns when the client of each call has its answer or has gone, or after `seconds`: how many are left."""
@@ -200,9 +199,9 @@ class GrpcServer:
 
         Streams of health and reflection are none of those: their clients keep them open by design.
         """
-        time.sleep(_ACCEPTING)
+        time.sleep(drain.ACCEPTING)
         self._calls.refuse()
-        self._server.stop(grace + _LINGER)  # longer than calls are waited for: what it cuts off looks ended
+        self._server.stop(grace + drain.LINGER)  # longer than calls are waited for: what it cuts off looks ended
         cut_off = self._calls.wait(grace)
         self._server.stop(0).wait()
         return cut_off
@@ -221,4 +220,4 @@ def _bind(server: grpc.Server, host: str, port: int) -> int:
     try:
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise InputError(f'port={port} cannot be listened on at {host}: choose another, or 0 for any.') from error
+        raise InputError(f'port={port} is not available at {host}: use another, or 0 for any.') from error

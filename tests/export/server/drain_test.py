@@ -138,7 +138,7 @@ def test_a_port_that_is_taken_is_refused(serve, model_dirs):
     config = ModelConfig('m', model_dirs / 'half_plus_two')
     server, _ = serve([config])
     for flag, ports in {'rest_api_port': (server.rest_port, 0), 'port': (0, server.grpc_port)}.items():
-        with pytest.raises(InputError, match=f'^{flag}=[1-9].* cannot be listened on at 127.0.0.1'):
+        with pytest.raises(InputError, match=f'^{flag}=[1-9].* is not available at 127.0.0.1'):
             Server([config], Options(rest_api_port=ports[0], port=ports[1]), print)
 
 

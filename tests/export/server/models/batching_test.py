@@ -14,6 +14,7 @@ import pytest
 from export.server.models import batching
 from export.server.models.config import ModelConfig
 from export.server.models.servable import Servable
+from export.server.options import BatchingOptions
 from tests.export.server import served_models
 from tests.export.server.client import PATIENCE, Stubs, predict_request
 
@@ -50,18 +51,18 @@ def _rows(address, signature, count):
 
 def test_rows_of_concurrent_requests_share_a_batch_where_the_artifact_can_check_them(probe, serve):
     # A full batch starts at once, so four requests need not wait for the 10 s.
-    _, address = serve([probe], batches=batching.Options(max_batch_size=4, batch_timeout_micros=10_000_000))
+    _, address = serve([probe], batches=BatchingOptions(max_batch_size=4, batch_timeout_micros=10_000_000))
     assert _rows(address, 'serving_default', 4) == [4, 4, 4, 4]
     assert _rows(address, 'alone', 4) == [1, 1, 1, 1]
 
 
 def test_a_request_larger_than_a_batch_runs_by_itself(probe, serve):
-    _, address = serve([probe], batches=batching.Options(max_batch_size=4, batch_timeout_micros=0))
+    _, address = serve([probe], batches=BatchingOptions(max_batch_size=4, batch_timeout_micros=0))
     assert address.predict('probe', {'inputs': [0] * 5}).document['outputs']['rows'] == [5] * 5
 
 
 def test_versions_and_signatures_never_answer_each_others_requests(probe, tmp_path):
-    options = batching.Options(max_batch_size=THREADS, batch_timeout_micros=5_000)
+    options = BatchingOptions(max_batch_size=THREADS, batch_timeout_micros=5_000)
     servables = {
         0: Servable('probe', 1, probe.base_path / '1', options),
         100: Servable('probe', 1, served_models.write_probe(tmp_path, offset=100), options),
@@ -126,7 +127,7 @@ def _close(found, expected):
 
 
 def test_a_full_queue_is_try_again_later(probe, serve):
-    options = batching.Options(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1, batch_timeout_micros=0)
+    options = BatchingOptions(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1, batch_timeout_micros=0)
     _, address = serve([probe], batches=options)
     answers = _at_once([lambda: address.predict('probe', {'inputs': [SLOW]})] * 8)
     assert {answer.status for answer in answers} == {200, 503}
