@@ -1,11 +1,11 @@
-"""The settings of a run: frozen, validated dataclasses that hold every default, bound and help text once."""
+"""The settings of a run, as frozen dataclasses."""
 
 import dataclasses
 import re
-from typing import Any
 
 from data import corpus
 from data.errors import InputError
+from pipeline.settings import LARGEST_FLOAT, check_fields, setting
 
 SAMPLING = ('random', 'consecutive')
 NEWLINES = ('space', 'keep')
@@ -15,46 +15,9 @@ ACTIVATIONS = ('tanh', 'relu')
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'rmsprop')
 SCHEDULES = ('constant', 'cosine', 'exponential')
 
-_LARGEST_INT = 2**31 - 1
-_LARGEST_FLOAT = 3.4e38
 _LARGEST_NORM = 1e37  # tf.clip_by_global_norm divides by it, and a float32 rounds 1 / 1e38 to 0
 _LARGEST_ADAPTIVE_RATE = 1.0
 _LONGEST_SAMPLE = 1_000_000  # characters
-
-
-def _setting(default: Any, help_text: str, **rules: Any) -> Any:
-    """A field with its help text and rules.
-
-    Args:
-      default: of the field.
-      help_text: of the flag that `flag_definitions` makes of the field.
-      rules: `choices` of a string; `lowest`, `highest` or `below` (exclusive) of a number.
-    """
-    return dataclasses.field(default=default, metadata={'help': help_text} | rules)
-
-
-def _check_fields(settings: Any) -> None:
-    """Raises `InputError` if a value breaks the rules of its field."""
-    for field in dataclasses.fields(settings):
-        value, rules = getattr(settings, field.name), field.metadata
-        if 'choices' in rules and value not in rules['choices']:
-            raise InputError(f'{field.name}={value!r} is not one of {", ".join(rules["choices"])}.')
-        if 'lowest' in rules:
-            _check_number(field, value)
-
-
-def _check_number(field: dataclasses.Field, value: Any) -> None:
-    """Raises `InputError` unless an integer fits 32 bits and a fraction fits a float32, as the graph requires."""
-    whole, lowest, below = field.type is int, field.metadata['lowest'], field.metadata.get('below')
-    if not isinstance(value, int if whole else int | float):
-        raise InputError(f'{field.name}={value!r} must be a {"whole " if whole else ""}number.')
-    if below is not None:
-        if not lowest <= value < below:
-            raise InputError(f'{field.name}={value} must be {lowest:g} or more, and below {below:g}.')
-        return
-    highest = field.metadata.get('highest', _LARGEST_INT if whole else _LARGEST_FLOAT)
-    if not lowest <= value <= highest:
-        raise InputError(f'{field.name}={value} must be between {lowest} and {highest}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,60 +52,60 @@ def parse_steps(text: str) -> tuple[int, int] | None:
 class DataConfig:
     """The text, and the windows of it that make up a minibatch."""
 
-    corpus: str = _setting(
+    corpus: str = setting(
         'lyrics',
         f'Text to train on: {", ".join(corpus.NAMES)}, a text file, a folder, a glob in quotes, a .zip or .gz file, or '
         'a URL.',
     )
-    encoding: str = _setting('utf-8', 'Encoding of the text, such as utf-8, gb18030 or utf-16.')
-    newlines: str = _setting(
+    encoding: str = setting('utf-8', 'Encoding of the text, such as utf-8, gb18030 or utf-16.')
+    newlines: str = setting(
         'space',
         'space: each \\n and \\r becomes one space (so \\r\\n becomes two), as in the book. keep: the model learns '
         'line breaks.',
         choices=NEWLINES,
     )
-    max_characters: int = _setting(0, 'Use only this many characters from the start of the text. 0: all.', lowest=0)
-    valid_fraction: float = _setting(
+    max_characters: int = setting(0, 'Use only this many characters from the start of the text. 0: all.', lowest=0)
+    valid_fraction: float = setting(
         0.0,
         'Fraction of the text, taken from its end, that is held out for evaluation and never trained on. 0: nothing.',
         lowest=0.0,
         below=1.0,
     )
-    min_count: int = _setting(
+    min_count: int = setting(
         1,
         'Characters rarer than this in the training part are replaced by one unknown character (U+FFFD), which is '
         'never generated. 1: off; the held-out perplexity then leaves out characters outside the training part.',
         lowest=1,
     )
-    sampling: str = _setting(
+    sampling: str = setting(
         'random',
         'random: windows in a new order each epoch, each from a zero state. consecutive: windows in the order of the '
         'text, each from the last state of the window before it.',
         choices=SAMPLING,
     )
-    batch_size: int = _setting(32, 'B, windows per minibatch.', lowest=1)
-    num_steps: int = _setting(35, 'T, characters per window, through which gradients flow back.', lowest=1)
+    batch_size: int = setting(32, 'B, windows per minibatch.', lowest=1)
+    num_steps: int = setting(35, 'T, characters per window, through which gradients flow back.', lowest=1)
 
     def __post_init__(self):
-        _check_fields(self)
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The architecture of the model and the initial values of its weights."""
 
-    cell: str = _setting('rnn', 'Recurrent cell; gru applies the reset gate before the matrix product.', choices=CELLS)
-    activation: str = _setting('tanh', 'Nonlinearity of the hidden state (rnn only).', choices=ACTIVATIONS)
-    hidden_size: int = _setting(256, 'H, hidden units per layer.', lowest=1)
-    num_layers: int = _setting(1, 'L, recurrent layers; each reads the output of the layer below.', lowest=1)
-    init_scale: float = _setting(0.01, 'Standard deviation of the initial weights.', lowest=0.0)
-    forget_bias: float = _setting(0.0, 'Initial bias of the forget gate (lstm only).', lowest=-_LARGEST_FLOAT)
-    dropout: float = _setting(
+    cell: str = setting('rnn', 'Recurrent cell; gru applies the reset gate before the matrix product.', choices=CELLS)
+    activation: str = setting('tanh', 'Nonlinearity of the hidden state (rnn only).', choices=ACTIVATIONS)
+    hidden_size: int = setting(256, 'H, hidden units per layer.', lowest=1)
+    num_layers: int = setting(1, 'L, recurrent layers; each reads the output of the layer below.', lowest=1)
+    init_scale: float = setting(0.01, 'Standard deviation of the initial weights.', lowest=0.0)
+    forget_bias: float = setting(0.0, 'Initial bias of the forget gate (lstm only).', lowest=-LARGEST_FLOAT)
+    dropout: float = setting(
         0.0, 'Fraction of the outputs of each layer that is dropped in training. 0: off.', lowest=0.0, below=1.0
     )
 
     def __post_init__(self):
-        _check_fields(self)
+        check_fields(self)
         self._check_cell()
 
     def _check_cell(self) -> None:
@@ -163,57 +126,57 @@ class ModelConfig:
 class TrainingConfig:
     """Optimisation, and how often a run saves, evaluates and samples."""
 
-    num_epochs: int = _setting(250, 'Total epochs, counting those already trained in run_dir.', lowest=1)
-    optimizer: str = _setting('sgd', 'Optimizer.', choices=OPTIMIZERS)
-    learning_rate: float = _setting(
+    num_epochs: int = setting(250, 'Total epochs, counting those already trained in run_dir.', lowest=1)
+    optimizer: str = setting('sgd', 'Optimizer.', choices=OPTIMIZERS)
+    learning_rate: float = setting(
         100.0,
         'Initial learning rate. 100 is for sgd with --clip_norm=0.01; adam needs about 0.003.',
         lowest=0.0,
     )
-    momentum: float = _setting(0.0, 'Momentum (sgd and rmsprop only).', lowest=0.0, below=1.0)
-    weight_decay: float = _setting(0.0, 'Weight decay (adamw only), such as 0.01.', lowest=0.0)
-    schedule: str = _setting(
+    momentum: float = setting(0.0, 'Momentum (sgd and rmsprop only).', lowest=0.0, below=1.0)
+    weight_decay: float = setting(0.0, 'Weight decay (adamw only), such as 0.01.', lowest=0.0)
+    schedule: str = setting(
         'constant',
         'Learning rate over the run: constant; cosine, down to 0; exponential, down to a hundredth.',
         choices=SCHEDULES,
     )
-    warmup_steps: int = _setting(0, 'Minibatches over which the learning rate rises from 0.', lowest=0)
-    clip_norm: float = _setting(
+    warmup_steps: int = setting(0, 'Minibatches over which the learning rate rises from 0.', lowest=0)
+    clip_norm: float = setting(
         0.01, 'Largest L2 norm of all gradients together. 0: no clipping.', lowest=0.0, highest=_LARGEST_NORM
     )
-    seed: int = _setting(0, 'Random seed of the initial weights, the order of the windows and dropout.', lowest=0)
-    bptt_windows: int = _setting(
+    seed: int = setting(0, 'Random seed of the initial weights, the order of the windows and dropout.', lowest=0)
+    bptt_windows: int = setting(
         1,
         'Consecutive windows through which the gradient flows back. 1: the state is detached before each window, as in '
         'the book.',
         lowest=1,
     )
-    jit: bool = _setting(True, 'Compile with XLA: faster, and equal up to rounding.')
-    checkpoint_every: str = _setting(
+    jit: bool = setting(True, 'Compile with XLA: faster, and equal up to rounding.')
+    checkpoint_every: str = setting(
         '30s', 'Steps or seconds between checkpoints: a number of steps, such as 500, or of seconds, such as 30s.'
     )
-    profile_steps: str = _setting(
+    profile_steps: str = setting(
         '',
         'FIRST:LAST, the steps to profile for TensorBoard, counted from 0. The profile includes all steps of the same '
         'compiled call, up to 32. "pip install tensorboard-plugin-profile" shows it.',
     )
-    evaluate_every: int = _setting(1, 'Epochs between evaluations on the held-out part. 0: none.', lowest=0)
-    early_stopping_patience: int = _setting(
+    evaluate_every: int = setting(1, 'Epochs between evaluations on the held-out part. 0: none.', lowest=0)
+    early_stopping_patience: int = setting(
         0,
         'Stop after this many evaluations without a lower held-out perplexity. 0: never. The best weights are kept in '
         'either case.',
         lowest=0,
     )
-    sample_every: int = _setting(50, 'Epochs between text samples. 0: none.', lowest=0)
-    sample_length: int = _setting(50, 'Characters that a sample adds to its prefix.', lowest=0, highest=_LONGEST_SAMPLE)
-    prefixes: tuple[str, ...] = _setting(
+    sample_every: int = setting(50, 'Epochs between text samples. 0: none.', lowest=0)
+    sample_length: int = setting(50, 'Characters that a sample adds to its prefix.', lowest=0, highest=_LONGEST_SAMPLE)
+    prefixes: tuple[str, ...] = setting(
         ('分开', '不分开'),
         'Prefixes of the samples, separated by commas. Put a prefix that contains a comma in double quotes. If the '
         'text does not contain the characters of the default prefixes, its first word is used instead.',
     )
 
     def __post_init__(self):
-        _check_fields(self)
+        check_fields(self)
         self._check_optimizer()
         parse_interval(self.checkpoint_every)
         parse_steps(self.profile_steps)

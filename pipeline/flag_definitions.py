@@ -12,17 +12,17 @@ flags.disclaim_key_flags()  # --help lists the flags as those of the calling pro
 def define_flags(
     settings: type, names: Collection[str] | None = None, *, computed: Mapping[str, str] | None = None
 ) -> None:
-    """Defines one flag per field.
+    """Defines one flag per field that has a help text.
 
     Args:
-      settings: a dataclass whose fields carry their help text and rules in `metadata`.
+      settings: a dataclass whose fields come from `settings.setting`.
       names: of the fields; None: all.
       computed: `{name: sentence}` for the flags whose default the program computes. Their default is None, and the
         sentence, which says what the program uses instead, is added to their help text.
     """
     computed = computed or {}
     for field in dataclasses.fields(settings):
-        if names is None or field.name in names:
+        if 'help' in field.metadata and (names is None or field.name in names):
             default = None if field.name in computed else field.default
             _define(field, default, ' '.join(filter(None, [field.metadata['help'], computed.get(field.name)])))
 

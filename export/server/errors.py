@@ -1,4 +1,4 @@
-"""The one exception behind both protocols: a gRPC code, and the HTTP status that TensorFlow Serving gives for it."""
+"""The exception of both protocols: a gRPC code and the HTTP status to which TensorFlow Serving maps it."""
 
 import grpc
 import tensorflow as tf
@@ -29,7 +29,7 @@ HTTP_STATUS = {
 
 
 class ServingError(Exception):
-    """A request that gets an error for an answer, in either protocol."""
+    """A request whose answer is an error, in either protocol."""
 
     def __init__(self, code: grpc.StatusCode, message: str):
         super().__init__(message)
@@ -42,7 +42,7 @@ class ServingError(Exception):
 
 
 class BodyTooLargeError(ServingError):
-    """A request whose body is larger than this server reads; TensorFlow Serving has no such limit over REST."""
+    """A request whose body exceeds the limit; TensorFlow Serving does not limit bodies over REST."""
 
     http_status = 413
 
@@ -51,7 +51,7 @@ class BodyTooLargeError(ServingError):
 
 
 class BodyTimeoutError(ServingError):
-    """A request whose body does not arrive: the client is what is late, so it is none of the 5xx."""
+    """A request whose body does not arrive in time; the client is late, so the status is not 5xx."""
 
     http_status = 408
 
@@ -59,23 +59,25 @@ class BodyTimeoutError(ServingError):
         super().__init__(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 
 
-CUT_OFF = ServingError(grpc.StatusCode.UNAVAILABLE, 'the server shut down before the answer was there: ask another.')
+CUT_OFF = ServingError(
+    grpc.StatusCode.UNAVAILABLE, 'the server shut down before the answer was ready: send the request to another server.'
+)
 
 
 def invalid(message: str) -> ServingError:
-    """What a request gets that cannot be answered as it is."""
+    """Returns the error of a request that breaks a rule."""
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def from_tensorflow(error: tf.errors.OpError) -> ServingError:
-    """TensorFlow's codes are gRPC's; an assertion in the graph says its own sentence."""
+    """Maps the code, which is gRPC's too; an assertion in the graph keeps only its own message."""
     message = assertions.sentence(error.message)
     code = _CODES.get(error.error_code, grpc.StatusCode.UNKNOWN)
     return ServingError(code, message)
 
 
 def from_exception(error: Exception) -> ServingError:
-    """Why a model cannot be loaded, without the trace, which would keep what was loaded of it."""
+    """Returns a ServingError without a traceback: a traceback would keep the half-loaded model alive."""
     if isinstance(error, ServingError):
         return ServingError(error.code, error.message)
     if isinstance(error, tf.errors.OpError):

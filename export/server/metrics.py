@@ -1,4 +1,4 @@
-"""Counts and latencies under TensorFlow Serving's names, for Prometheus at /monitoring/prometheus/metrics."""
+"""Request counts and latencies for Prometheus, with TensorFlow Serving's names."""
 
 import collections
 import threading
@@ -13,14 +13,14 @@ CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 _PREFIX = ':tensorflow:serving:'
 _BUCKETS = [10 * 1.8**power for power in range(33)]  # microseconds, up to 20 minutes
 
-prometheus_client.disable_created_metrics()  # TensorFlow Serving has none
+prometheus_client.disable_created_metrics()  # TensorFlow Serving does not have them
 
 
 class _RequestCount:
-    """A counter whose name does not end in `_total`, as prometheus_client's own must: hence untyped."""
+    """A counter of type "unknown": the name of a counter of prometheus_client ends in `_total`, and this must not."""
 
     def __init__(self):
-        self._counts = collections.Counter()
+        self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
         self._lock = threading.Lock()
 
     def add(self, model_name: str, status: str) -> None:
@@ -42,7 +42,7 @@ class Metrics:
     """The metrics of one server."""
 
     def __init__(self, models: Collection[str]):
-        """Requests for models other than `models` are counted under the empty name: clients may make up any number."""
+        """Counts requests for models other than `models` under the empty name, since clients may invent any number."""
         self._models = frozenset(models)
         self._registry = prometheus_client.CollectorRegistry()
         self._count = _RequestCount()
@@ -56,12 +56,12 @@ class Metrics:
         )
 
     def record(self, model: str, api: str, entrypoint: str, code: grpc.StatusCode, seconds: float) -> None:
-        """One request: its latency is recorded where it succeeded, as TensorFlow Serving does."""
+        """Counts one request; records its latency if it succeeded, as TensorFlow Serving does."""
         name = model if model in self._models else ''
         self._count.add(name, code.name)
         if code is grpc.StatusCode.OK:
             self._latency.labels(name, api, entrypoint).observe(seconds * 1e6)
 
     def exposition(self) -> bytes:
-        """All of them in Prometheus's text format."""
+        """Returns all metrics in the text format of Prometheus."""
         return prometheus_client.generate_latest(self._registry)

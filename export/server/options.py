@@ -1,36 +1,63 @@
-"""How to serve: what the program's flags set. Needs none of the server's packages."""
+"""The settings of a server. Imports none of the packages of the extra `serve`."""
 
 import dataclasses
+
+from pipeline.settings import check_fields, setting
+
+_MOST_SECONDS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchingOptions:
-    """TensorFlow Serving's batching parameters; rows, microseconds, batches, threads."""
+    """TensorFlow Serving's batching parameters."""
 
-    max_batch_size: int = 32
-    batch_timeout_micros: int = 1000
-    max_enqueued_batches: int = 100
-    num_batch_threads: int = 2
+    max_batch_size: int = setting(32, 'Limit on the rows of a batch. A larger request runs alone.', lowest=1)
+    batch_timeout_micros: int = setting(1000, 'Microseconds that the first row of a batch waits for others.', lowest=0)
+    max_enqueued_batches: int = setting(100, 'Limit on waiting batches. Further requests get 503.', lowest=1)
+    num_batch_threads: int = setting(2, 'Batches that run at a time.', lowest=1)
+
+    def __post_init__(self):
+        check_fields(self)
 
     @property
     def pool(self) -> str:
-        """The kernel takes the options of whoever names a pool first, so its name has them all."""
+        """The name of the thread pool; it has all options, because the first user of a name sets them."""
         return 'charrnn-' + '-'.join(map(str, dataclasses.astuple(self)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Times in seconds; `batches` None: each request runs by itself."""
+    """Addresses, limits and times of a server."""
 
-    host: str = '127.0.0.1'
-    rest_api_port: int = 8501
-    port: int = 8500
+    host: str = setting(
+        '127.0.0.1', 'Address to listen on. The server has no authentication: restrict who can reach it.'
+    )
+    rest_api_port: int = setting(8501, 'Port of the REST API. 0: any free port.', lowest=0, highest=65535)
+    port: int = setting(8500, 'Port of the gRPC API. 0: any free port.', lowest=0, highest=65535)
     batches: BatchingOptions | None = dataclasses.field(default_factory=BatchingOptions)
-    max_concurrent_requests: int = 128
-    max_rows: int = 1024
-    max_body_bytes: int = 4 * 2**20
-    rest_api_timeout: float = 30.0
-    poll_wait: float = 1.0
-    max_num_load_retries: int = 5
-    load_retry_interval: float = 60.0
-    drain: float = 30.0
+    """None: each request runs alone."""
+    max_concurrent_requests: int = setting(128, 'Limit on requests in progress. Further requests get 503.', lowest=1)
+    max_rows: int = setting(1024, 'Limit on the rows of a request.', lowest=1)
+    max_body_bytes: int = setting(4 * 2**20, 'Limit on the body of a request, in bytes.', lowest=1)
+    rest_api_timeout_in_ms: int = setting(
+        30_000, 'Milliseconds after which a REST request gets 504. Its prediction still runs to its end.', lowest=1
+    )
+    file_system_poll_wait_seconds: float = setting(
+        1.0,
+        'Seconds between scans for new versions. 0: only one scan, at the start.',
+        lowest=0.0,
+        highest=_MOST_SECONDS,
+    )
+    max_num_load_retries: int = setting(5, 'Retries of a version that cannot be loaded.', lowest=0)
+    load_retry_interval_micros: int = setting(
+        60_000_000, 'Microseconds between these retries.', lowest=0, highest=_MOST_SECONDS * 1_000_000
+    )
+    drain_seconds: float = setting(
+        30.0,
+        'Seconds that requests in progress may take after SIGTERM or Ctrl-C.',
+        lowest=0.0,
+        highest=_MOST_SECONDS,
+    )
+
+    def __post_init__(self):
+        check_fields(self)

@@ -1,4 +1,4 @@
-"""The one predictor behind both protocols: admits a request or refuses it, and runs it on a thread."""
+"""The predictor of both protocols: admits or refuses a request and runs it on a thread."""
 
 import asyncio
 import concurrent.futures
@@ -20,14 +20,14 @@ Result = TypeVar('Result')
 
 
 class Predictor:
-    """What the two protocols ask: predictions, metadata, states.
+    """Answers predictions, metadata and version states.
 
-    A prediction that has begun cannot be stopped; after its deadline it still occupies its place until it ends, which
-    the artifact's own limits bound.
+    A running prediction cannot be stopped: after its deadline it occupies its slot until it ends. The limits of the
+    artifact bound that time.
     """
 
     def __init__(self, manager: Manager, max_concurrent_requests: int):
-        """There are as many threads as requests at a time, so that full batches can form."""
+        """Starts one thread per concurrent request, so that full batches can form."""
         self.manager = manager
         self._max_concurrent_requests = max_concurrent_requests
         self._lock = threading.Lock()
@@ -35,38 +35,38 @@ class Predictor:
         self._threads = concurrent.futures.ThreadPoolExecutor(max_concurrent_requests, 'predict')
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the requests in progress. Raises `ServingError` where there is none."""
-        self._take_place()
+    def slot(self) -> Iterator[None]:
+        """Holds one of the slots for requests in progress. Raises `ServingError` if none is free."""
+        self._take_slot()
         try:
             yield
         finally:
-            self._leave_place()
+            self._free_slot()
 
     def submit(self, answer: Callable[[], object]) -> concurrent.futures.Future:
-        """Runs `answer` on a thread, in a place of its own. Raises `ServingError` where there is none."""
-        self._take_place()
+        """Runs `answer` on a thread, in its own slot. Raises `ServingError` if none is free."""
+        self._take_slot()
         try:
             future = self._threads.submit(answer)
         except RuntimeError as error:  # shut down
-            self._leave_place()
+            self._free_slot()
             raise ServingError(grpc.StatusCode.UNAVAILABLE, 'the server is shutting down') from error
-        future.add_done_callback(lambda _: self._leave_place())
+        future.add_done_callback(lambda _: self._free_slot())
         return future
 
     async def run(self, step: Callable[[], Result]) -> Result:
-        """What `step` returns, on a thread, for somebody who has a place."""
+        """Returns `step()`, run on a thread; the caller holds a slot."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, step)
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """The answer, on this thread. Raises `ServingError`."""
+        """Returns the answer, computed on the calling thread. Raises `ServingError`."""
         with self.manager.lease(request.model_spec) as servable:
             return servable.predict(request)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """The signatures of a version. Raises `ServingError`."""
+        """Returns the signatures of a version. Raises `ServingError`."""
         if not request.HasField('model_spec'):
             raise errors.invalid('Missing ModelSpec')
         if not request.metadata_field:
@@ -79,25 +79,26 @@ class Predictor:
     def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """The states of a model's versions. Raises `ServingError`."""
+        """Returns the states of the versions of a model. Raises `ServingError`."""
         if not request.HasField('model_spec'):
             raise errors.invalid('Missing ModelSpec')
         return self.manager.status(request.model_spec)
 
     def close(self) -> None:
-        """Lets what runs end; nothing new begins."""
+        """Refuses new requests; running ones end."""
         self._threads.shutdown(wait=False)
 
-    def _take_place(self) -> None:
+    def _take_slot(self) -> None:
         with self._lock:
             if self.in_progress >= self._max_concurrent_requests:
                 raise ServingError(
                     grpc.StatusCode.UNAVAILABLE,
-                    f'{self.in_progress} requests are in progress, the most that this server takes: try again later.',
+                    f'{self.in_progress} requests are in progress, the limit of this server '
+                    f'(--max_concurrent_requests): try again later.',
                 )
             self.in_progress += 1
 
-    def _leave_place(self) -> None:
+    def _free_slot(self) -> None:
         with self._lock:
             self.in_progress -= 1
 
@@ -116,7 +117,7 @@ class Predictor:
 
 
 def specification(name: str, version: int | None = None, label: str | None = None) -> model_pb2.ModelSpec:
-    """A model, in the version or under the label if one is given."""
+    """Returns the specification of a model, with its version or label if one is given."""
     spec = model_pb2.ModelSpec(name=name)
     if version is not None:
         spec.version.value = version

@@ -1,4 +1,4 @@
-"""The server: models, both protocols, and their beginning and end."""
+"""The server: its models and both protocols, from start to stop."""
 
 import contextlib
 import pathlib
@@ -20,17 +20,17 @@ from export.server.rpc.services import GrpcServer
 
 
 class Server:
-    """Serves from `start` to `stop`; both ports are known from when it is made."""
+    """Serves from `start` to `stop`; both ports are known after construction."""
 
     def __init__(self, models: Sequence[ModelConfig], options: Options, report: Callable[[str], None]):
-        """Loads the models; `report` gets lines for people. Raises `InputError` where there is nothing to serve."""
+        """Loads the models; `report` prints a line. Raises `InputError` if a model has no version to serve."""
         self._options = options
         self._report = report
         self.manager = Manager(
             models,
             self._load,
             max_num_load_retries=options.max_num_load_retries,
-            load_retry_interval=options.load_retry_interval,
+            load_retry_interval=options.load_retry_interval_micros / 1e6,
             report=report,
         )
         self.manager.poll()
@@ -59,26 +59,26 @@ class Server:
         return self._grpc.port
 
     def example(self, name: str) -> str:
-        """The body of a request to the model that works."""
+        """Returns the body of a request that the model answers."""
         with self.manager.lease(specification(name)) as servable:
             return example.body(servable)
 
     def start(self) -> None:
-        """Answers from now on, and watches for new versions."""
+        """Answers requests and watches for new versions from now on."""
         self._rest.start()
         self._grpc.start()
         self._watcher.start()
 
     def stop(self) -> int:
-        """Takes no more requests, and lets those it has taken end, for as long as the options say.
+        """Refuses new requests and lets those in progress end, for at most `drain_seconds`.
 
         Returns:
-          how many were cut off.
+          the number of requests that were cut off.
         """
         self._stopping.set()
         self._grpc.not_serving()
         self._rest.begin_stop()
-        cut_off = self._grpc.stop(self._options.drain) + self._rest.wait()
+        cut_off = self._grpc.stop(self._options.drain_seconds) + self._rest.wait()
         self.predictor.close()
         return cut_off
 
@@ -89,21 +89,21 @@ class Server:
         return servable
 
     def _watch(self) -> None:
-        said = None
-        while self._options.poll_wait and not self._stopping.wait(self._options.poll_wait):
-            problem = self._problem_of_poll()
-            if problem not in (None, said):
-                with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it
+        wait, reported = self._options.file_system_poll_wait_seconds, None
+        while wait and not self._stopping.wait(wait):
+            problem = self._poll()
+            if problem is not None and problem != reported:
+                with contextlib.suppress(OSError, ValueError):  # stderr may be closed
                     self._report(problem)
-            said = problem
+            reported = problem
 
-    def _problem_of_poll(self) -> str | None:
-        """What a look at the folders failed of, for now: whatever that is, the next one may succeed."""
+    def _poll(self) -> str | None:
+        """Polls the manager once; returns the error, if any. The next poll may succeed."""
         try:
             self.manager.poll()
         except (InputError, OSError) as error:
             return str(error)
-        except Exception:  # a fault of the server's own
+        except Exception:  # a bug of the server
             return traceback.format_exc()
         return None
 
@@ -118,14 +118,14 @@ def _check_available(manager: Manager, model: ModelConfig) -> None:
 
 
 def _nothing_to_serve(base_path: pathlib.Path, problem: str | None) -> str:
-    """Why, and what to do about it; `problem` is that of a version, if there is one."""
+    """Returns why `base_path` has nothing to serve and what to do; `problem` is the error of a version, if any."""
     if base_path.exists() and not base_path.is_dir():
-        return f'{str(base_path)!r} is no folder: give the one that holds the versions of a model.'
+        return f'{str(base_path)!r} is not a folder: use the folder that holds the versions of a model.'
     if not problem and versions.is_version(base_path):
         version_dir = base_path.absolute()
-        named = '' if version_dir.name.isdecimal() else ', and let its own name be a number'
+        named = '' if version_dir.name.isdecimal() else ', and rename the version to a number'
         return (
-            f'{str(base_path)!r} is one version of a model: give the folder that holds it, {str(version_dir.parent)!r}'
+            f'{str(base_path)!r} is one version of a model: use the folder that holds it, {str(version_dir.parent)!r}'
             f'{named}.'
         )
     what = f'no version that can be served: {problem}' if problem else 'no exported model'

@@ -1,9 +1,9 @@
-"""Requests that arrive together run together: TensorFlow's own batching kernel around a signature's function.
+"""Runs concurrent requests in one batch, with TensorFlow's batching kernel around the function of a signature.
 
-The kernel keeps its threads and queues by name for as long as the process lives, and whoever shares a queue gets the
-answers of that queue's last function. So all signatures share one pool of threads (a reload adds none), and each loaded
-version has a queue of its own for each of its signatures. The kernel also keeps the graph of each function that it has
-ever run, though not its weights: a process grows by some MB with each reload.
+The kernel keeps threads and queues by name until the process ends, and a queue runs the function that was registered
+last. So all signatures share one pool of threads, which a reload does not enlarge, and each signature of each loaded
+version has its own queue. The kernel also keeps the graph, but not the weights, of each function that it has run: the
+process grows by some MB per reload.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ _QUEUE_NUMBERS = itertools.count()
 
 
 def can_share(signature: meta_graph_pb2.SignatureDef) -> bool:
-    """Whether rows of different requests fit together: all inputs and outputs are [rows] + the same known shape."""
+    """Returns whether rows of several requests can form a batch: all shapes are [rows] and known dimensions."""
     tensors = [*signature.inputs.values(), *signature.outputs.values()]
     shapes = [[dim.size for dim in info.tensor_shape.dim] for info in tensors if not info.tensor_shape.unknown_rank]
     return len(shapes) == len(tensors) and all(shape and shape[0] == -1 and -1 not in shape[1:] for shape in shapes)
@@ -31,7 +31,7 @@ def batched(
     label: str,
     options: BatchingOptions,
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """`function`, with the rows of concurrent calls in one batch. `label` is for people; the queue is new each time."""
+    """Returns `function` with the rows of concurrent calls in one batch; `label` names its new queue."""
     inputs, outputs = sorted(signature.inputs), sorted(signature.outputs)
     queue = f'{label}#{next(_QUEUE_NUMBERS)}'
     specs = [tf.TensorSpec(signature.inputs[n].tensor_shape, signature.inputs[n].dtype, n) for n in inputs]

@@ -1,4 +1,4 @@
-"""Which models to serve, and which of their versions: from flags, or from TensorFlow Serving's --model_config_file."""
+"""The models to serve and the versions of each, from flags or from TensorFlow Serving's --model_config_file."""
 
 import dataclasses
 import pathlib
@@ -12,7 +12,7 @@ from data.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A model: the newest `latest` versions under its `base_path`, or `specific` ones, or all (None, None)."""
+    """A model and its served versions: the newest `latest`, or those in `specific`, or all (None, None)."""
 
     name: str
     base_path: pathlib.Path
@@ -21,14 +21,21 @@ class ModelConfig:
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def wanted(self, versions: Sequence[int]) -> list[int]:
-        """Those of `versions`, in order, that are to be served."""
+        """Returns the versions to serve, a subset of `versions` in the same order."""
         if self.specific is not None:
             return [version for version in versions if version in self.specific]
         return list(versions) if self.latest is None else list(versions)[-self.latest :]
 
 
+def single(name: str, base_path: str, policy: str) -> ModelConfig:
+    """Returns the config of one model; `policy`: `latest` or `all`. Raises `InputError` if `name` is empty."""
+    if not name:
+        raise InputError('model_name is empty: set the name of the model in requests.')
+    return ModelConfig(name, pathlib.Path(base_path), latest=1 if policy == 'latest' else None)
+
+
 def read(path: pathlib.Path) -> list[ModelConfig]:
-    """The models of a ModelServerConfig in text form. Raises `InputError` where it cannot be used."""
+    """Reads the models of a ModelServerConfig in text form. Raises `InputError` if it cannot be used."""
     try:
         config = text_format.Parse(path.read_text('utf-8'), model_server_config_pb2.ModelServerConfig())
     except (OSError, ValueError, text_format.ParseError) as error:
@@ -37,8 +44,8 @@ def read(path: pathlib.Path) -> list[ModelConfig]:
     names = [model.name for model in models]
     if not models or not all(names) or len(set(names)) < len(names):
         raise InputError(
-            f'model_config_file {str(path)!r} has to list one or more models in model_config_list, each with a name of '
-            f'its own; it has {names}.'
+            f'model_config_file {str(path)!r} must list one or more models in model_config_list, each with a unique '
+            f'name; it lists {names}.'
         )
     return models
 

@@ -1,4 +1,4 @@
-"""A request that a model answers, for people to paste."""
+"""An example of a request that a model answers, to paste into a shell."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from export.server.models.servable import DEFAULT_SIGNATURE, Servable
 
 
 def body(servable: Servable) -> str:
-    """JSON without single quotes, so that a shell takes it between them."""
+    """Returns JSON without single quotes, so that a shell accepts it between single quotes."""
     called = [name for name, signature in servable.signatures.items() if signature.inputs]
     name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in called else min(called, default=DEFAULT_SIGNATURE)
     inputs = servable.signatures[name].inputs
@@ -21,9 +21,9 @@ def body(servable: Servable) -> str:
     return json.dumps(request, ensure_ascii=False).replace("'", '\\u0027')
 
 
-def text(description: dict | None) -> str:
-    """What the model was sampled with when it was trained, where it knows those characters."""
-    if description is None:
+def text(description: dict) -> str:
+    """Returns a prefix that the model was sampled with in training, or the first character of its vocabulary."""
+    if not description:
         return ''
     vocabulary = description['vocabulary']
     prefixes = description['config']['prefixes'] if description['config'] else []
@@ -31,7 +31,7 @@ def text(description: dict | None) -> str:
 
 
 def _value(info: meta_graph_pb2.TensorInfo, text: str) -> Any:
-    """One value in each unknown dimension."""
+    """Returns a value with size 1 in each unknown dimension."""
     dtype = tf.as_dtype(info.dtype)
     value: Any = text if dtype == tf.string else False if dtype == tf.bool else 1.0 if dtype.is_floating else 1
     for dim in reversed(info.tensor_shape.dim):

@@ -1,8 +1,8 @@
-"""Which versions of which models are served: watches their folders, swaps a new version in, lets an old one finish.
+"""The served versions of all models: loads new versions and unloads old ones when their last request has ended.
 
-A new version is loaded and warmed up before the old one goes, and so is one that replaces another of its number. One
-that cannot be is reported and tried again, and what was there stays. `poll` does one round of all that; nothing here
-sleeps or has a thread. The lock is never held while the disk is asked, since requests wait for it.
+A new version, or a replacement of the same number, is loaded and warmed up before the old one stops. If loading fails,
+the old one stays, and the manager reports the error and tries again. `poll` does one round of this; nothing here sleeps
+or starts a thread. The lock is never held during file access, because requests wait for it.
 """
 
 import contextlib
@@ -30,20 +30,20 @@ Load = Callable[[str, int, pathlib.Path], Servable]
 
 @dataclasses.dataclass
 class _Version:
-    """A version that was ever wanted, and what became of it."""
+    """The state of a version that the configuration selects or selected."""
 
     state: int = State.START
     servable: Servable | None = None
-    identity: tuple | None = None  # of what was loaded
+    identity: tuple | None = None  # of the loaded SavedModel
     leases: int = 0
     error: ServingError | None = None
     failures: int = 0
     retry_at: float = 0.0  # seconds of the manager's clock
-    files: int | None = None  # as they were when it failed last
+    files: int | None = None  # fingerprint at the last failure
 
 
 class Manager:
-    """The versions of all models, and leases of them; safe to be used by many threads, `poll` by one at a time."""
+    """The versions of all models and the leases on them. Thread-safe, except that one thread at a time may `poll`."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Manager:
         clock: Callable[[], float] = time.monotonic,
         report: Callable[[str], None] = lambda line: None,
     ):
-        """`load` makes a servable, warmed up; `load_retry_interval` in seconds; `report` gets lines for people."""
+        """`load` returns a servable, warmed up; `load_retry_interval` is in seconds; `report` prints a line."""
         self._models = {model.name: model for model in models}
         self._versions: dict[str, dict[int, _Version]] = {model.name: {} for model in models}
         self._load = load
@@ -64,17 +64,17 @@ class Manager:
         self._clock = clock
         self._report = report
         self._lock = threading.Lock()
-        self._replaced: list[tuple[str, _Version]] = []  # by others of the same number
+        self._replaced: list[tuple[str, _Version]] = []  # by a version of the same number
 
     @property
     def names(self) -> list[str]:
         return list(self._models)
 
     def poll(self) -> None:
-        """Looks at the folders once, loads what is new, unloads what is no longer wanted.
+        """Scans the base paths once, loads new versions and unloads versions that are no longer selected.
 
         Raises:
-          InputError: a folder cannot be read. What was served of it stays, and the other models have been looked at.
+          InputError: a base path cannot be read. Its versions stay, and the other models are scanned all the same.
         """
         unreadable = []
         for model in self._models.values():
@@ -88,11 +88,10 @@ class Manager:
 
     @contextlib.contextmanager
     def lease(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """The servable that a request means; it stays loaded while the context lasts. Raises `ServingError`."""
+        """Holds the servable of a request, which stays loaded within the context. Raises `ServingError`."""
         with self._lock:
-            entry = self._find(spec)
+            entry, servable = self._find(spec)
             entry.leases += 1
-            servable = entry.servable
         try:
             yield servable
         finally:
@@ -100,7 +99,7 @@ class Manager:
                 entry.leases -= 1
 
     def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
-        """The state of one version, or of all, the newest first. Raises `ServingError` where there is none."""
+        """Returns the state of one version or of all, the newest first. Raises `ServingError` if there is none."""
         with self._lock:
             found = dict(self._versions.get(spec.name, {}))
             if spec.HasField('version'):
@@ -116,27 +115,27 @@ class Manager:
             return response
 
     def available(self, name: str) -> list[int]:
-        """The versions of a model that answer, in order."""
+        """Returns the available versions of a model, in order."""
         with self._lock:
             return self._available(name)
 
     def problem(self, name: str) -> str | None:
-        """Why a model's newest version does not answer, where that is known."""
+        """Returns the error of the newest version that could not be loaded; None: there is none."""
         with self._lock:
             broken = [entry.error.message for _, entry in sorted(self._versions[name].items()) if entry.error]
             return broken[-1] if broken else None
 
-    def _find(self, spec: model_pb2.ModelSpec) -> _Version:
+    def _find(self, spec: model_pb2.ModelSpec) -> tuple[_Version, Servable]:
         if not spec.name:
             raise errors.invalid('ModelSpec has no name specified.')
         version, request = self._requested(spec)
-        entry = self._versions.get(spec.name, {}).get(version)
-        if entry is None or entry.state != State.AVAILABLE:
+        entry = self._versions.get(spec.name, {}).get(version) if version is not None else None
+        if entry is None or entry.servable is None or entry.state != State.AVAILABLE:
             raise _not_found(f'Servable not found for request: {request}')
-        return entry
+        return entry, entry.servable
 
     def _requested(self, spec: model_pb2.ModelSpec) -> tuple[int | None, str]:
-        """The version that a request means, and the request in TensorFlow Serving's words."""
+        """Returns the requested version, and the request as TensorFlow Serving's errors show it."""
         choice = spec.WhichOneof('version_choice')
         if choice is None:
             return max(self._available(spec.name), default=None), f'Latest({spec.name})'
@@ -160,13 +159,13 @@ class Manager:
         self._forget(model.name, on_disk)
 
     def _attempt(self, name: str, version: int, directory: pathlib.Path) -> None:
-        """Loads a version that is not loaded, or that has been replaced, if it is new or due to be tried again."""
+        """Loads a version that is not loaded or was replaced, if it is new or due for another try."""
         with self._lock:
             entry = self._versions[name].setdefault(version, _Version())
         identity = versions.saved_model_identity(directory)
-        if entry.state == State.UNLOADING or self._stands(entry, identity):
+        if entry.state == State.UNLOADING or self._is_current(entry, identity):
             return
-        # before it is loaded: what changes meanwhile is noticed the next time
+        # Before it is loaded: the next poll then notices a change during the load.
         files = versions.directory_fingerprint(directory)
         if not self._due(entry, files):
             return
@@ -175,13 +174,13 @@ class Manager:
                 entry.state = State.LOADING
         try:
             servable = self._load(name, version, directory)
-        except Exception as error:  # whatever a file that somebody put there brings about must not end the service
+        except Exception as error:  # whatever is wrong with the files, the server goes on
             self._fail(entry, f'{name} version {version}', files, error)
             return
         self._take_over(name, version, _Version(State.AVAILABLE, servable, identity))
 
-    def _stands(self, entry: _Version, identity: tuple | None) -> bool:
-        """Whether a version answers and no other has come in its place; one that came back has no error any more."""
+    def _is_current(self, entry: _Version, identity: tuple | None) -> bool:
+        """Returns whether the loaded version is that on disk; if so, clears the error of a failed replacement."""
         with self._lock:
             if entry.state == State.AVAILABLE and identity == entry.identity:
                 entry.error, entry.failures = None, 0
@@ -198,7 +197,7 @@ class Manager:
         line = f'{who} cannot be served: {problem.message}'
         with self._lock:
             if entry.state == State.AVAILABLE:
-                line = f'{who} was replaced by one that cannot be served, and still answers: {problem.message}'
+                line = f'{who} was replaced by one that cannot be served; the old one still answers: {problem.message}'
                 problem = ServingError(problem.code, line)
             else:
                 entry.state = State.END
@@ -208,17 +207,17 @@ class Manager:
         self._report(line)
 
     def _take_over(self, name: str, version: int, loaded: _Version) -> None:
-        """From now on `loaded` answers, where another of the same number may have answered."""
+        """Makes `loaded` answer from now on, perhaps instead of a version of the same number."""
         who = f'{name} version {version}'
         with self._lock:
             old, self._versions[name][version] = self._versions[name][version], loaded
             if old.servable is not None:
                 old.state = State.UNLOADING
-                self._replaced.append((f'{who}, the one before,', old))
+                self._replaced.append((f'{who}, the replaced one,', old))
         self._report(f'{who} is available{", replaced" if old.servable is not None else ""}')
 
     def _retire(self, name: str, wanted: Sequence[int]) -> None:
-        """What is no longer wanted stops answering, once something that is wanted answers."""
+        """Stops versions that are no longer selected, if a selected one is available."""
         with self._lock:
             available = self._available(name)
             if not set(wanted) & set(available):
@@ -233,7 +232,7 @@ class Manager:
                     del self._versions[name][version]
 
     def _unload(self) -> None:
-        """Drops the versions whose last request has been answered."""
+        """Drops the stopped versions without a running request."""
         dropped = []
         with self._lock:
             numbered = [
@@ -245,7 +244,7 @@ class Manager:
                     dropped.append(f'{who} is unloaded')
             self._replaced = [(who, entry) for who, entry in self._replaced if entry.state == State.UNLOADING]
         if dropped:
-            gc.collect()  # a loaded model is full of cycles
+            gc.collect()  # a loaded model contains reference cycles
         for line in dropped:
             self._report(line)
 
@@ -256,7 +255,7 @@ def _not_found(message: str) -> ServingError:
 
 def _add_status(response: get_model_status_pb2.GetModelStatusResponse, version: int, entry: _Version) -> None:
     status = response.model_version_status.add(version=version, state=entry.state)
-    status.status.SetInParent()  # OK is said too
+    status.status.SetInParent()  # OK is written too
     if entry.error is not None:
         status.status.error_code = entry.error.code.value[0]
         status.status.error_message = entry.error.message

@@ -1,4 +1,4 @@
-"""One loaded version of a model: what a SavedModel's signatures answer."""
+"""A loaded version of a model."""
 
 import json
 import pathlib
@@ -23,14 +23,14 @@ _MOST_WARMUP_RECORDS = 1000  # as in TensorFlow Serving
 
 
 class Servable:
-    """A version of a model, loaded.
+    """A loaded version of a model.
 
     Attributes:
-      name: the model's name.
-      version: its version.
-      directory: where it was loaded from.
-      signatures: name -> SignatureDef, as the SavedModel has them.
-      description: what assets.extra/charrnn.json says, where there is one.
+      name: of the model.
+      version: its number.
+      directory: the SavedModel.
+      signatures: the SignatureDefs of the SavedModel, by name.
+      description: assets.extra/charrnn.json; empty if the SavedModel does not have it.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Servable:
         batches: BatchingOptions | None = None,
         max_rows: int = 1024,
     ):
-        """Loads it.
+        """Loads the SavedModel in `directory`.
 
         Args:
-          name: the model's.
+          name: of the model.
           version: its number.
           directory: the SavedModel.
-          batches: how requests share batches, where the artifact can check rows before; None: each runs by itself.
-          max_rows: the most rows of a request.
+          batches: batching of the signatures whose rows the artifact can check alone; None: no batching.
+          max_rows: limit on the rows of a request.
 
         Raises:
           OSError, ValueError, a TensorFlow error: it cannot be loaded.
@@ -61,21 +61,28 @@ class Servable:
         self._loaded = tf.saved_model.load(str(directory), tags=[_TAG])
         self._batches = batches
         self._max_rows = max_rows
-        self._batched = {signature: self._share(signature) for signature in self._can_share()}
+        self._batched = (
+            {signature: self._batch(signature, batches) for signature in self._can_share()} if batches else {}
+        )
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether `:generate_stream` works: it needs the description and the signature `step`."""
+        return bool(self.description) and 'step' in self.signatures
 
     def call(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The signature's outputs for these inputs, alone in their batch. Raises `ServingError`."""
+        """Runs a signature on these inputs without batching. Raises `ServingError`."""
         self._signature(signature)
         return _answer(self._loaded.signatures[signature], inputs)
 
     def check(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> None:
-        """Raises `ServingError` where the artifact's own check refuses a row; nothing where it has no check."""
+        """Raises `ServingError` if the check function of the artifact, if there is one, refuses a row."""
         check = getattr(self._loaded, f'check_{signature}', None)
         if check is not None:
             _answer(check, inputs)
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """The answer to a request, which may share its batch with others. Raises `ServingError`."""
+        """Answers a request, perhaps in one batch with others. Raises `ServingError`."""
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         signature = self._signature(name)
         wanted = _wanted(request, signature)
@@ -92,7 +99,7 @@ class Servable:
         return response
 
     def _signature(self, name: str) -> meta_graph_pb2.SignatureDef:
-        if name not in self._loaded.signatures:  # the graph's initialiser has a SignatureDef too
+        if name not in self._loaded.signatures:  # the initialiser of the graph also has a SignatureDef
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self.signatures[name]
 
@@ -105,18 +112,18 @@ class Servable:
                 )
 
     def _can_share(self) -> list[str]:
-        if self._batches is None:
-            return []
         checked = [name for name in self.signatures if hasattr(self._loaded, f'check_{name}')]
         return [name for name in checked if batching.can_share(self.signatures[name])]
 
-    def _share(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+    def _batch(self, name: str, options: BatchingOptions) -> Callable[..., dict[str, tf.Tensor]]:
         label = f'{self.name}/{self.version}/{name}'
-        return batching.batched(self._loaded.signatures[name], self.signatures[name], label, self._batches)
+        return batching.batched(self._loaded.signatures[name], self.signatures[name], label, options)
 
     def _shares(self, name: str, inputs: Mapping[str, tf.Tensor]) -> bool:
-        """A request that would not fit into a batch runs by itself; the artifact's check answers for unequal rows."""
-        return name in self._batched and 0 < next(iter(inputs.values())).shape[0] <= self._batches.max_batch_size
+        """Returns whether a request fits into a batch; the check of the artifact has compared the numbers of rows."""
+        if self._batches is None or name not in self._batched:
+            return False
+        return 0 < next(iter(inputs.values())).shape[0] <= self._batches.max_batch_size
 
 
 def _answer(function: Callable[..., dict[str, tf.Tensor]], inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -127,7 +134,7 @@ def _answer(function: Callable[..., dict[str, tf.Tensor]], inputs: Mapping[str, 
 
 
 def _wanted(request: predict_pb2.PredictRequest, signature: meta_graph_pb2.SignatureDef) -> list[str]:
-    """The outputs that a request asks for: all where it names none."""
+    """Returns the names of the requested outputs; a request that names none gets all."""
     wanted = list(request.output_filter)
     for name in wanted:
         if name not in signature.outputs:
@@ -152,13 +159,17 @@ def _meta_graph(directory: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
     raise ValueError(f'{directory} has no graph with the tag {_TAG!r}')
 
 
-def _description(directory: pathlib.Path) -> dict | None:
+def _description(directory: pathlib.Path) -> dict:
     path = directory / versions.DESCRIPTION
-    return json.loads(path.read_text('utf-8')) if path.exists() else None
+    return json.loads(path.read_text('utf-8')) if path.exists() else {}
 
 
 def warm_up(servable: Servable) -> int:
-    """How many requests were run. Raises what the first failing one does, or `ValueError` where it is no request."""
+    """Runs the warm-up requests of the SavedModel; returns their number.
+
+    Raises:
+      ServingError, ValueError: a request fails, or a record is not a predict request.
+    """
     path = servable.directory / versions.WARMUP_REQUESTS
     if not path.exists():
         return 0
@@ -171,11 +182,11 @@ def warm_up(servable: Servable) -> int:
     return count
 
 
-def _request(record: bytes, path: pathlib.Path):
+def _request(record: bytes, path: pathlib.Path) -> predict_pb2.PredictRequest:
     try:
         log = prediction_log_pb2.PredictionLog.FromString(record)
     except message.DecodeError as error:
         raise ValueError(f'Failed to parse warmup record from {path}') from error
     if log.WhichOneof('log_type') != 'predict_log':
-        raise ValueError(f'{path} has a warmup record that is no predict request')
+        raise ValueError(f'{path} has a warmup record that is not a predict request')
     return log.predict_log.request

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, the metrics, and the two additions of ours: a stream of characters, a page."""
+"""TensorFlow Serving's REST API and metrics, with two additions: streams of characters and a page."""
 
 import asyncio
 import dataclasses
@@ -27,31 +27,31 @@ from export.server.rest.paths import Target
 METRICS_PATH = '/monitoring/prometheus/metrics'
 
 _RETRY_AFTER = '1'  # seconds
-_MOST_DISCARDED = 8  # times max_body_bytes: read and thrown away, so that the client gets to read the answer
+_MOST_DISCARDED = 8  # times max_body_bytes: read and discarded, so that the client reads the answer
 
 
 @dataclasses.dataclass(frozen=True)
 class RestLimits:
-    """What a REST request may take: bytes of its body, and seconds from its first byte to its answer."""
+    """Limits on a REST request: bytes of its body, and seconds from its first byte to its answer."""
 
     max_body_bytes: int
     timeout: float
 
 
 class RestApi:
-    """An ASGI application for everything under /v1."""
+    """The ASGI application for all paths under /v1."""
 
     def __init__(self, predictor: Predictor, metrics: Metrics, limits: RestLimits, max_reading: int):
-        """At most `max_reading` bodies are read at a time."""
+        """Reads at most `max_reading` bodies at a time."""
         self._predictor = predictor
         self._metrics = metrics
         self._limits = limits
         self._reading = asyncio.Semaphore(max_reading)
         self.draining = False
-        self.cut_off = 0  # requests, at the end of the drain
+        self.cut_off = 0  # requests cancelled at the end of the drain
 
     def application(self) -> Starlette:
-        """With the metrics and the studio beside it."""
+        """Returns this application together with the metrics and the studio."""
         metrics = Route(METRICS_PATH, self._exposition)
         return Starlette(routes=[metrics, *studio.routes(self._predictor.manager), Mount('/', app=self)])
 
@@ -71,7 +71,7 @@ class RestApi:
         return Response(self._metrics.exposition(), media_type=CONTENT_TYPE)
 
     async def _answer(self, request: Request) -> Response:
-        """The response, whatever happens; counted and timed."""
+        """Returns a response in every case, and records the request in the metrics."""
         path = request.scope['raw_path'].decode('ascii', 'replace')
         if not path.lower().startswith('/v1/'):
             return _error(ServingError(grpc.StatusCode.NOT_FOUND, f'Not found: {path}'))
@@ -86,11 +86,11 @@ class RestApi:
         except ClientDisconnect:
             code = grpc.StatusCode.CANCELLED
             raise
-        except asyncio.CancelledError:  # uvicorn's, to what is left at the end of the drain
+        except asyncio.CancelledError:  # by uvicorn, at the end of the drain
             self.cut_off += 1
             code = errors.CUT_OFF.code
             return _error(errors.CUT_OFF)
-        except Exception as error:  # the client gets an answer in any case, and the log the trace
+        except Exception as error:  # the client gets an answer, the log a traceback
             traceback.print_exc(file=sys.stderr)
             code = grpc.StatusCode.INTERNAL
             return _error(ServingError(code, f'internal error: {type(error).__name__}'))
@@ -106,7 +106,7 @@ class RestApi:
         if target.verb in ('classify', 'regress'):
             raise ServingError(
                 grpc.StatusCode.UNIMPLEMENTED,
-                f':{target.verb} is not offered here, as it takes tf.Examples: use :predict',
+                f':{target.verb}, which takes tf.Examples, is not supported: use :predict',
             )
         deadline = asyncio.get_running_loop().time() + self._limits.timeout
         body = await self._body(request, deadline)
@@ -135,7 +135,7 @@ class RestApi:
 
 
 def _predict(predictor: Predictor, target: Target, body: bytes) -> bytes:
-    """The body of the answer, on a thread of the predictor's."""
+    """Returns the body of the answer; runs on a thread of the predictor."""
     document = json_format.parse_body(body)
     request = predict_pb2.PredictRequest(model_spec=target.spec)
     request.model_spec.signature_name = json_format.signature_name(document)
@@ -163,7 +163,7 @@ def _metadata(predictor: Predictor, target: Target) -> bytes:
 
 
 async def _read(request: Request, most: int) -> bytes:
-    """The body. Raises `ServingError` where it has more than `most` bytes."""
+    """Returns the body. Raises `ServingError` if it has more than `most` bytes."""
     kept, size = bytearray(), 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -172,14 +172,12 @@ async def _read(request: Request, most: int) -> bytes:
         elif size > _MOST_DISCARDED * most:
             break
     if size > most:
-        raise BodyTooLargeError(
-            f'the body has more than {most} bytes, the most that this server takes (--max_body_bytes).'
-        )
+        raise BodyTooLargeError(f'the body has more than {most} bytes, the limit of this server (--max_body_bytes).')
     return bytes(kept)
 
 
 def _message(message: Message) -> bytes:
-    """A protocol buffer as TensorFlow Serving writes it."""
+    """Returns a protocol buffer as JSON, formatted as by TensorFlow Serving."""
     return protobuf_json.MessageToJson(
         message, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
     ).encode()

@@ -1,8 +1,7 @@
-"""JSON <-> PredictRequest and PredictResponse, as TensorFlow Serving's REST API has them.
+"""Converts the JSON of TensorFlow Serving's REST API to TensorProtos and back, in pure functions.
 
-Pure functions. Texts of errors are TensorFlow Serving's where it has one. It is stricter here in two
-points: text after the JSON object is an error, and so is a number too large for its type (there it becomes infinite or
-wraps around).
+Error texts are TensorFlow Serving's if it has one. This server is stricter in two points: text after the JSON object is
+an error, and so is a number outside the range of its type, which TensorFlow Serving makes infinite or wraps around.
 """
 
 import json
@@ -26,17 +25,17 @@ Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises `ServingError` for anything else."""
+    """Returns the JSON object in a body. Raises `ServingError` for anything else."""
     if not body:
         raise errors.invalid('JSON Parse error: The document is empty')
     try:
         text = body.decode('utf-8-sig')
         document = json.loads(text, parse_float=_finite_float)
-        if re.search(r'\\u[dD][89a-fA-F]', text):  # half of a surrogate pair is no character
+        if re.search(r'\\u[dD][89a-fA-F]', text):  # UTF-8 cannot encode a lone surrogate
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError as error:
         raise errors.invalid('JSON Parse error: nested too deeply') from error
-    except ValueError as error:  # json's, and those of UTF-8
+    except ValueError as error:  # of JSON or UTF-8
         raise errors.invalid(f'JSON Parse error: {error}') from error
     if not isinstance(document, dict):
         raise errors.invalid(f'JSON Value: {json_values.shown(document)} Is not object')
@@ -44,7 +43,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature that a request names; '' where it names none. Raises `ServingError`."""
+    """Returns the signature that a request names, or ''. Raises `ServingError`."""
     name = document.get('signature_name', '')
     if not isinstance(name, str):
         raise errors.invalid(
@@ -55,7 +54,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def parse_inputs(document: Mapping[str, Any], inputs: Inputs) -> tuple[str, dict[str, tensor_pb2.TensorProto]]:
-    """The format of a request, `ROWS` or `COLUMNS`, and its tensors. Raises `ServingError`."""
+    """Returns the format of a request, `ROWS` or `COLUMNS`, and its tensors. Raises `ServingError`."""
     if ROWS in document and COLUMNS in document:
         raise errors.invalid(
             f'JSON Value: {json_values.shown(document)} Not formatted correctly expecting only one of '
@@ -105,10 +104,11 @@ def _columns_of_objects(rows: list, inputs: Inputs) -> dict[str, list]:
 
 
 def _rows_proto(name: str, values: list, inputs: Inputs) -> tensor_pb2.TensorProto:
-    """Each row's value is a tensor of one shape, which the first has."""
+    """Stacks the values of the rows, which must all have the shape of the first."""
     key = name if len(inputs) > 1 else ''
     dtype = tf.as_dtype(inputs[name].dtype)
-    shape, flat = None, []
+    shape: tuple[int, ...] | None = None
+    flat: list = []
     for item, value in enumerate(values):
         try:
             found = json_values.shape_of(value)
@@ -119,7 +119,7 @@ def _rows_proto(name: str, values: list, inputs: Inputs) -> tensor_pb2.TensorPro
             shown = [str(list(s)).replace(' ', '') for s in (shape, found)]
             raise _element_error(item, f'INVALID_ARGUMENT: Expecting shape {shown[0]} but got: {shown[1]}', key)
         shape = found
-    return json_values.to_proto((len(values), *shape), flat, dtype)
+    return json_values.to_proto((len(values), *(shape or ())), flat, dtype)
 
 
 def _from_columns(columns: Any, inputs: Inputs) -> dict[str, tensor_pb2.TensorProto]:
@@ -144,7 +144,7 @@ def _from_columns(columns: Any, inputs: Inputs) -> dict[str, tensor_pb2.TensorPr
 
 
 def format_outputs(outputs: Mapping[str, tensor_pb2.TensorProto], layout: str) -> bytes:
-    """The body of an answer: `predictions` to `ROWS`, `outputs` to `COLUMNS`. Raises `ServingError`."""
+    """Returns the body of an answer: `predictions` for `ROWS`, `outputs` for `COLUMNS`. Raises `ServingError`."""
     values = {name: json_values.from_proto(name, proto) for name, proto in sorted(outputs.items())}
     if layout == COLUMNS:
         return dump({'outputs': values if len(values) > 1 else next(iter(values.values()))})
@@ -156,7 +156,7 @@ def format_outputs(outputs: Mapping[str, tensor_pb2.TensorProto], layout: str) -
 
 
 def dump(document: Any) -> bytes:
-    """JSON in UTF-8; NaN and Infinity as such, as TensorFlow Serving writes them."""
+    """Returns JSON in UTF-8, with the literals NaN and Infinity, as TensorFlow Serving writes them."""
     return json.dumps(document, ensure_ascii=False).encode('utf-8', 'replace')
 
 

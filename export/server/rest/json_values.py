@@ -1,4 +1,4 @@
-"""JSON values <-> TensorProtos."""
+"""Converts JSON values to TensorProtos and back."""
 
 import base64
 import binascii
@@ -13,24 +13,15 @@ from tensorflow.core.framework import tensor_pb2
 
 from export.server import errors
 from export.server.errors import ServingError
+from export.server.models.tensors import FIELDS
 
 _DEEPEST = 32  # levels of lists in a tensor
 _SHOWN = 256  # characters of a value in an error
 _NAMES = {tf.float32: 'float', tf.float64: 'double'}
-_FLOATS = {tf.float32: 'float_val', tf.float64: 'double_val'}
-_INTEGERS = {
-    tf.int8: 'int_val',
-    tf.uint8: 'int_val',
-    tf.int16: 'int_val',
-    tf.int32: 'int_val',
-    tf.uint32: 'uint32_val',
-    tf.int64: 'int64_val',
-    tf.uint64: 'uint64_val',
-}
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """As the first elements have it."""
+    """Returns the shape of nested lists, as their first elements have it."""
     sizes = []
     while isinstance(value, list):
         sizes.append(len(value))
@@ -43,7 +34,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 
 def flatten(value: Any, shape: tuple[int, ...], dtype: tf.DType, level: int = 0) -> list:
-    """The values at the leaves, converted; every list has the size that `shape` says."""
+    """Returns the converted leaves of nested lists. Raises `ServingError` if they do not have the shape `shape`."""
     if not isinstance(value, list):
         if level != len(shape):
             raise errors.invalid(
@@ -61,18 +52,18 @@ def flatten(value: Any, shape: tuple[int, ...], dtype: tf.DType, level: int = 0)
 
 
 def _scalar(value: Any, dtype: tf.DType) -> bool | int | float | bytes:
-    """A JSON value as one of `dtype`. Raises `ServingError`."""
+    """Converts a JSON value to `dtype`. Raises `ServingError`."""
     if dtype == tf.string and isinstance(value, dict):
         return _base64(value)
     if dtype == tf.string and isinstance(value, str):
         return value.encode()
     if dtype == tf.bool and isinstance(value, bool):
         return value
-    if dtype in _INTEGERS and type(value) is int and dtype.min <= value <= dtype.max:
+    if dtype in FIELDS and dtype.is_integer and type(value) is int and dtype.min <= value <= dtype.max:
         return value
-    if dtype in _FLOATS and type(value) in (int, float) and _fits(value, dtype):
+    if dtype in FIELDS and dtype.is_floating and type(value) in (int, float) and _fits(value, dtype):
         return float(value)
-    if dtype not in {tf.string, tf.bool, *_INTEGERS, *_FLOATS}:
+    if dtype not in FIELDS:
         raise ServingError(
             grpc.StatusCode.UNIMPLEMENTED,
             f'Conversion of JSON Value: {shown(value)} to type: {dtype.name}',
@@ -83,7 +74,7 @@ def _scalar(value: Any, dtype: tf.DType) -> bool | int | float | bytes:
 
 
 def _fits(value: float, dtype: tf.DType) -> bool:
-    """Whether a number is in the type's range. NaN and infinity are, where somebody writes them."""
+    """Returns whether a number is in the range of the type; NaN and Infinity are."""
     return (isinstance(value, float) and not math.isfinite(value)) or abs(value) <= float(dtype.max)
 
 
@@ -101,14 +92,13 @@ def to_proto(shape: tuple[int, ...], flat: list, dtype: tf.DType) -> tensor_pb2.
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
-    field = {tf.string: 'string_val', tf.bool: 'bool_val', **_INTEGERS, **_FLOATS}.get(dtype)
-    if field:
-        getattr(proto, field).extend(flat)
+    if dtype in FIELDS:
+        getattr(proto, FIELDS[dtype]).extend(flat)
     return proto
 
 
 def from_proto(name: str, proto: tensor_pb2.TensorProto) -> Any:
-    """A tensor as nested lists. Floats are the shortest that read back the same; `_bytes` are base64."""
+    """Returns a tensor as nested lists: floats in their shortest exact form, outputs named `..._bytes` in base64."""
     array = tf.make_ndarray(proto)
     if proto.dtype == tf.string.as_datatype_enum:
         convert = _to_base64 if name.endswith('_bytes') else lambda text: text.decode('utf-8', 'replace')
@@ -137,12 +127,14 @@ def _type_name(value: Any) -> str:
         return 'Null'
     if isinstance(value, bool):
         return str(value)
-    return {dict: 'Object', list: 'Array', str: 'String'}.get(type(value), 'Number')
+    names: dict[type, str] = {dict: 'Object', list: 'Array', str: 'String'}
+    return names.get(type(value), 'Number')
 
 
 def shown(value: Any) -> str:
+    """Returns a value as JSON for an error message, cut if it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False)
-    except (RecursionError, ValueError):  # too deep, or an integer too long to be written
+    except (RecursionError, ValueError):  # nested too deeply, or an integer of too many digits
         return '…'
     return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}…'

@@ -27,7 +27,7 @@ class RestServer:
 
     def __init__(self, predictor: Predictor, metrics: Metrics, options: Options):
         """Raises `InputError` if the address is taken."""
-        limits = RestLimits(options.max_body_bytes, options.rest_api_timeout)
+        limits = RestLimits(options.max_body_bytes, options.rest_api_timeout_in_ms / 1000)
         self._api = RestApi(predictor, metrics, limits, options.max_concurrent_requests)
         self._socket = _listen(options.host, options.rest_api_port)
         self.port = self._socket.getsockname()[1]
@@ -40,7 +40,7 @@ class RestServer:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=options.drain,  # type: ignore[arg-type]  # asyncio takes fractions too
+            timeout_graceful_shutdown=options.drain_seconds,  # type: ignore[arg-type]  # asyncio takes fractions too
         )
         self._server = uvicorn.Server(config)
         self._stop: concurrent.futures.Future[None] = concurrent.futures.Future()

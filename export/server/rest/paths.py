@@ -1,4 +1,4 @@
-"""TensorFlow Serving's URLs: case-insensitive, matched as a whole, names and labels percent-encoded."""
+"""Parses TensorFlow Serving's URLs: case-insensitive, matched as a whole, names and labels percent-encoded."""
 
 import dataclasses
 import re
@@ -21,22 +21,22 @@ _FORMS = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a request is about: a model, and what to do: predict …, metadata, status."""
+    """The model of a request and its verb: `predict`, `generate_stream`, `metadata`, `status`, …"""
 
     spec: model_pb2.ModelSpec
     verb: str
 
 
 def parse(method: str, path: str) -> Target:
-    """`path` as it was sent, still percent-encoded. Raises `ServingError`."""
+    """Parses `path` as it was sent, percent-encoded. Raises `ServingError`."""
     found = _FORMS[method].fullmatch(path) if method in _FORMS else None
     if found is None:
         raise errors.invalid(f'Malformed request: {method} {path}')
-    version = found['version'] and int(found['version'].lstrip('0')[:20] or '0')
+    version = int(found['version'].lstrip('0')[:20] or '0') if found['version'] else None
     if version is not None and version > versions.LARGEST:
         raise errors.invalid(f'Failed to convert version: {found["version"]} to numeric.')
     name = urllib.parse.unquote(found['model'] or '')
     if not name:
         raise errors.invalid('Missing model name in request.')
-    label = found['label'] and urllib.parse.unquote(found['label'])
+    label = urllib.parse.unquote(found['label']) if found['label'] else None
     return Target(specification(name, version, label), (found['verb'] or 'status').lower())

@@ -1,21 +1,32 @@
-"""`:generate_stream` as an HTTP response: server-sent events for as long as the client listens."""
+"""`POST /v1/models/NAME:generate_stream`: one text as server-sent events. TensorFlow Serving does not have it."""
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import tensorflow as tf
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from export.artifact.text_request import TextRequest
 from export.server import errors
 from export.server.errors import ServingError
 from export.server.models import streaming
+from export.server.models.servable import Servable
 from export.server.predictor import Predictor
+from export.server.rest import json_format
+from export.server.rest.json_values import shown
 from export.server.rest.paths import Target
+from pipeline.generate import SIGNATURE
+
+_DTYPES = {spec.name: spec.dtype for spec in SIGNATURE}
+_DEFAULTS = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'seed': 0}
 
 
 class EventStream(StreamingResponse):
-    """Holds its place and its servable until it ends, or the client has gone."""
+    """Holds a slot and a servable until the stream ends or the client disconnects."""
 
     def __init__(self, events: AsyncIterator[bytes], held: contextlib.ExitStack):
         super().__init__(
@@ -29,29 +40,74 @@ class EventStream(StreamingResponse):
 
 
 async def start(predictor: Predictor, target: Target, body: bytes) -> EventStream:
-    """A stream whose first event is there. Raises `ServingError` for a request that is refused."""
+    """Returns a stream whose first event is ready. Raises `ServingError` if the request is refused."""
     with contextlib.ExitStack() as held:
-        held.enter_context(predictor.place())
+        held.enter_context(predictor.slot())
         servable = held.enter_context(predictor.manager.lease(target.spec))
 
         def begin() -> tuple[dict, Iterator[dict]]:
-            events = streaming.characters(servable, streaming.parse(body, servable))
+            events = streaming.characters(servable, parse(body, servable))
             return next(events), events
 
         first, events = await predictor.run(begin)
         return EventStream(_encoded(predictor, first, events), held.pop_all())
 
 
+def parse(body: bytes, servable: Servable) -> TextRequest:
+    """Returns the request in a body: a JSON object with `prefix` and any other inputs of `generate`, for one text.
+
+    Raises:
+      ServingError: the model cannot stream, the body is not such an object, or the model refuses a value.
+    """
+    if not servable.can_stream:
+        raise errors.invalid(
+            f'model {servable.name} version {servable.version} cannot stream: it needs the signature "step" and '
+            f'assets.extra/charrnn.json. Export it again with python -m export.saved_model, or use :predict'
+        )
+    fields = json_format.parse_body(body)
+    unknown = [name for name in fields if name not in _DTYPES]
+    if unknown:
+        raise errors.invalid(f'the key {shown(unknown[0])} is not one of {", ".join(_DTYPES)}')
+    if 'prefix' not in fields:
+        raise errors.invalid('prefix is missing; it must be a string, the beginning of the text')
+    knobs = {'length': servable.description['default_length']} | _DEFAULTS | fields
+    request = TextRequest(**{name: _valid(name, value) for name, value in knobs.items()})
+    servable.check('generate', {name: tf.constant([getattr(request, name)], dtype) for name, dtype in _DTYPES.items()})
+    return request
+
+
+def format_event(event: dict) -> bytes:
+    """Returns `{'event': name or None, 'data': …}` as a server-sent event; JSON contains no line break to end it."""
+    name = f'event: {event["event"]}\n' if event['event'] else ''
+    return f'{name}data: {json.dumps(event["data"], ensure_ascii=False)}\n\n'.encode()
+
+
 async def _encoded(predictor: Predictor, event: dict | None, events: Iterator[dict]) -> AsyncIterator[bytes]:
     try:
         while event is not None:
-            yield streaming.format_event(event)
+            yield format_event(event)
             event = await predictor.run(lambda: next(events, None))
     except ServingError as error:
         yield _error(error)
-    except asyncio.CancelledError:  # the drain is over, or the client has gone and reads no more
+    except asyncio.CancelledError:  # the drain time is over, or the client has disconnected
         yield _error(errors.CUT_OFF)
 
 
 def _error(error: ServingError) -> bytes:
-    return streaming.format_event({'event': 'error', 'data': {'error': error.message}})
+    return format_event({'event': 'error', 'data': {'error': error.message}})
+
+
+def _valid(name: str, value: Any) -> Any:
+    """Returns `value` in the type of the input `name`. Raises `ServingError` if it does not fit."""
+    dtype = _DTYPES[name]
+    if dtype == tf.string:
+        valid, rule = isinstance(value, str), 'a string'
+    elif dtype.is_integer:
+        valid = type(value) is int and dtype.min <= value <= dtype.max
+        rule = f'an integer from {dtype.min} to {dtype.max}'
+    else:
+        valid = type(value) is float or (type(value) is int and abs(value) <= float(dtype.max))
+        rule = 'a number'
+    if not valid:
+        raise errors.invalid(f'{name} is {shown(value)}; it must be {rule}')
+    return float(value) if dtype.is_floating else value

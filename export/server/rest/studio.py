@@ -1,4 +1,4 @@
-"""The studio: one static page at `/` that generates with this server's models, and what it needs to know of them."""
+"""The studio: a static page at `/` that generates with the models of this server, and their descriptions."""
 
 import contextlib
 import pathlib
@@ -25,18 +25,18 @@ _TYPES = {
     'icon.svg': 'image/svg+xml',
 }
 _HEADERS = {
-    # Nothing from elsewhere, nothing inline, in nobody's frame.
+    # Only files of this server, no inline code, no frames.
     'Content-Security-Policy': "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
     'Cache-Control': 'no-cache',
 }
 _KEYS = ('vocabulary', 'unknown_id', 'default_length', 'limits', 'perplexity', 'corpus', 'config')
-"""What the page is told of charrnn.json; that never has weights."""
+"""Keys of charrnn.json that the page gets."""
 
 
 def routes(manager: Manager) -> list[Route]:
-    """`/`, `/studio/<file>` and `/studio/model.json`, which says what is served just now."""
+    """Returns the routes of `/`, `/studio/<file>` and `/studio/model.json`, which lists the available models."""
 
     def models(request: Request) -> Response:
         found = [one for name in manager.names for one in described(manager, name)]
@@ -47,11 +47,11 @@ def routes(manager: Manager) -> list[Route]:
 
 
 def described(manager: Manager, name: str) -> list[dict]:
-    """Of each version of a model that can stream, the newest first: how to call it, and what it is."""
+    """Describes the versions of a model that can stream, the newest first, and how to call them."""
     found, newest = [], True
     for version in reversed(manager.available(name)):
         with contextlib.suppress(ServingError), manager.lease(specification(name, version)) as servable:
-            if servable.description is not None and 'step' in servable.signatures:
+            if servable.can_stream:
                 found.append(_description(servable, newest))
         newest = False
     return found

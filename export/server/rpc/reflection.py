@@ -1,4 +1,4 @@
-"""gRPC's reflection service, for a bounded number of clients at a time."""
+"""gRPC's reflection service, for a limited number of clients at a time."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ _MOST_STREAMS = 8
 
 
 class _Reflection(reflection.ReflectionServicer):
-    """A stream occupies one of the server's threads until its client ends it."""
+    """Limits the streams: each occupies a thread of the server until its client ends it."""
 
     def __init__(self, names: Iterable[str]):
         super().__init__(names)
@@ -23,7 +23,7 @@ class _Reflection(reflection.ReflectionServicer):
         if not self._places.acquire(blocking=False):
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f'{_MOST_STREAMS} reflection streams are open, the most that this server takes: try again later.',
+                f'{_MOST_STREAMS} reflection streams are open, the limit of this server: try again later.',
             )
         try:
             yield from super().ServerReflectionInfo(request_iterator, context)
@@ -32,5 +32,5 @@ class _Reflection(reflection.ReflectionServicer):
 
 
 def add(server: grpc.Server, names: Iterable[str]) -> None:
-    """Tells clients what the services `names` and this one offer."""
+    """Adds reflection on the services `names` and on itself."""
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection((*names, SERVICE_NAME)), server)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC services, the standard health service, and reflection."""
+"""TensorFlow Serving's gRPC services, the standard health service and reflection."""
 
 import concurrent.futures
 import sys
@@ -25,9 +25,9 @@ from export.server.metrics import Metrics
 from export.server.predictor import Predictor
 from export.server.rpc import reflection
 
-_LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving: it travels in a header
+_LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving; the message is sent in a header
 _QUIET = 0.1  # seconds without a new call after which the server stops
-_SPARE_THREADS = 16  # for health, states and metadata while all the others predict
+_SPARE_THREADS = 16  # for health, states and metadata while all other threads predict
 _SERVED = (
     prediction_service_pb2.DESCRIPTOR.services_by_name['PredictionService'].full_name,
     model_service_pb2.DESCRIPTOR.services_by_name['ModelService'].full_name,
@@ -37,7 +37,7 @@ Answer = TypeVar('Answer', bound=Message)
 
 
 class _Calls:
-    """What all calls have in common: errors become codes, requests are counted."""
+    """The common part of all calls: maps errors to codes and records requests in the metrics."""
 
     def __init__(self, predictor: Predictor, metrics: Metrics):
         self._predictor = predictor
@@ -48,14 +48,17 @@ class _Calls:
         self._open_changed = threading.Condition()
 
     def refuse(self) -> None:
-        """From now on says that the server shuts down, and returns when no more calls come, or too many."""
+        """Refuses calls from now on; returns when no call has come for a moment, or after `drain.LINGER`.
+
+        gRPC would cancel the calls that it has read and no thread has taken up.
+        """
         self._refusing = True
         begun = time.monotonic()
         while time.monotonic() < min(max(self._newest, begun) + _QUIET, begun + drain.LINGER):
             time.sleep(drain.POLL)
 
     def wait(self, seconds: float) -> int:
-        """Returns when the client of each call has its answer or has gone, or after `seconds`: how many are left."""
+        """Waits up to `seconds` until each call is answered or its client has left; returns the number still open."""
         with self._open_changed:
             self._open_changed.wait_for(lambda: not self._open, seconds)
             return self._open
@@ -63,27 +66,31 @@ class _Calls:
     def answer(
         self, request: Message, context: grpc.ServicerContext, method: str, work: Callable[[], Answer]
     ) -> Answer:
-        """What `work` returns; where it raises, the call ends with the error's code."""
+        """Returns `work()`; if that raises, ends the call with the code of the error."""
         began, code, message = time.monotonic(), grpc.StatusCode.OK, ''
         self._newest = began
         self._count(1)
-        if not context.add_callback(lambda: self._count(-1)):  # called when the answer is sent; False: the client left
+        if not context.add_callback(
+            lambda: self._count(-1)
+        ):  # runs when the answer is sent; False: the client has left
             self._count(-1)
         try:
             if self._refusing:
-                raise ServingError(grpc.StatusCode.UNAVAILABLE, 'the server is shutting down: ask another.')
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE, 'the server is shutting down: send the request to another server.'
+                )
             return work()
         except ServingError as error:
             code, message = error.code, error.message
-        except Exception as error:  # the client gets an answer in any case, and the log the trace
+        except Exception as error:  # the client gets an answer, the log a traceback
             traceback.print_exc(file=sys.stderr)
             code, message = grpc.StatusCode.INTERNAL, f'internal error: {type(error).__name__}'
         finally:
             self._metrics.record(request.model_spec.name, method, 'GRPC', code, time.monotonic() - began)
-        context.abort(code, _shortened(message))
+        return context.abort(code, _shortened(message))  # raises
 
     def predict(self, request: Message, context: grpc.ServicerContext) -> Message:
-        """On a thread of the predictor's, as long as the client waits."""
+        """Predicts on a thread of the predictor until the deadline of the call."""
         future = self._predictor.submit(lambda: self._predictor.predict(request))
         try:
             return future.result(context.time_remaining())
@@ -130,7 +137,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class _Malformed(grpc.ServerInterceptor):
-    """Bytes that are no message are the client's error; gRPC's library would say INTERNAL, and print a traceback."""
+    """Reports a malformed message as the error of the client; gRPC would report INTERNAL and print a traceback."""
 
     def intercept_service(self, continuation, details):
         handler = continuation(details)
@@ -152,11 +159,11 @@ def _shortened(message: str) -> str:
 
 
 def _refuse(context: grpc.ServicerContext, method: str, instead: str) -> None:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, f'{method} is not offered here: use {instead}.')
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, f'{method} is not supported: use {instead}.')
 
 
 class GrpcServer:
-    """Listens from when it is made, answers from when it is started."""
+    """Listens from its construction, answers from `start` on."""
 
     def __init__(
         self,
@@ -168,14 +175,14 @@ class GrpcServer:
         max_concurrent_requests: int,
         max_body_bytes: int,
     ):
-        """Port 0: the system chooses. Raises `InputError` where the address is taken."""
+        """Raises `InputError` if the address is taken. Port 0: the system chooses."""
         threads = max_concurrent_requests + _SPARE_THREADS
         self._server = grpc.server(
             concurrent.futures.ThreadPoolExecutor(threads, 'grpc'),
             interceptors=[_Malformed()],
             maximum_concurrent_rpcs=2 * threads,
             options=[
-                ('grpc.so_reuseport', 0),  # a second server on the port is a mistake, and has to fail
+                ('grpc.so_reuseport', 0),  # a second server on the port must fail
                 ('grpc.max_receive_message_length', max_body_bytes),
                 ('grpc.max_send_message_length', -1),
             ],
@@ -195,19 +202,19 @@ class GrpcServer:
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self, grace: float) -> int:
-        """Takes no more calls, and waits up to `grace` seconds for those in progress: how many it cut off.
+        """Refuses new calls and waits up to `grace` seconds for the others; returns the number of calls cut off.
 
-        Streams of health and reflection are none of those: their clients keep them open by design.
+        Streams of health and reflection do not count: their clients keep them open by design.
         """
         time.sleep(drain.ACCEPTING)
         self._calls.refuse()
-        self._server.stop(grace + drain.LINGER)  # longer than calls are waited for: what it cuts off looks ended
+        self._server.stop(grace + drain.LINGER)  # longer than `wait`: calls that it cancels look ended
         cut_off = self._calls.wait(grace)
         self._server.stop(0).wait()
         return cut_off
 
     def not_serving(self) -> None:
-        """Tells who asks for its health to go elsewhere."""
+        """Reports NOT_SERVING to health checks."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def _set_health(self, state: int) -> None:

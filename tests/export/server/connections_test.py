@@ -10,7 +10,7 @@ import urllib.parse
 import grpc
 import pytest
 
-from export import serve as export_serve
+from export.server import process
 from export.server.models.config import ModelConfig
 from export.server.rest import listener
 from export.server.rpc import reflection
@@ -55,7 +55,7 @@ def test_too_few_file_descriptors_are_said_once_and_pass(own_address, file_limit
 
 def test_the_program_takes_all_the_file_descriptors_it_may_have(file_limits):
     resource.setrlimit(resource.RLIMIT_NOFILE, (file_limits[1] - 1, file_limits[1]))
-    export_serve._allow_connections()
+    process.allow_connections()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (file_limits[1], file_limits[1])
 
 

@@ -127,11 +127,11 @@ def _filtered(*outputs):
         (predict_request('half_plus_two', 'x', x=X), 'FAILED_PRECONDITION', 'Serving signature key "x" not found.'),
         (predict_request('half_plus_two'), 'INVALID_ARGUMENT', 'Missing but required: {x}.'),
         (predict_request('half_plus_two', x=X, z=X), 'INVALID_ARGUMENT', 'Sent extra: {z}.'),
-        (predict_request('half_plus_two', x=['a']), 'INVALID_ARGUMENT', "input 'x' has to be float32"),
+        (predict_request('half_plus_two', x=['a']), 'INVALID_ARGUMENT', "input 'x' must be float32"),
         (
             predict_request('half_plus_two', x=np.float32([[1]])),
             'INVALID_ARGUMENT',
-            "input 'x' has to have the shape [?]",
+            "input 'x' must have the shape [?]",
         ),
         (_filtered('z'), 'INVALID_ARGUMENT', 'output tensor alias not found in signature: z'),
         (_filtered('y', 'y'), 'INVALID_ARGUMENT', 'duplicate output tensor alias: y'),

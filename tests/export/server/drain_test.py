@@ -18,7 +18,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from data.errors import InputError
-from export import serve as export_serve
+from export import serve as program_file
+from export.server import process as server_process
 from export.server.models import streaming
 from export.server.models.config import ModelConfig
 from export.server.options import Options
@@ -79,7 +80,7 @@ def test_sigterm_answers_what_was_asked_and_ends_well_though_nobody_reads_stderr
 
 
 def _ask_until_closed(address, number, begun, problems):
-    """Requests until the port is closed; whatever was sent has to be answered."""
+    """Requests until the port is closed; each request that was sent must be answered."""
     stubs = Stubs(address.grpc)
     for turn in range(10**6):
         if turn == 3:
@@ -144,10 +145,10 @@ def test_a_port_that_is_taken_is_refused(serve, model_dirs):
 
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
-    for module in ('server', 'rest.listener'):
+    for module in ('process', 'server', 'rest.listener'):
         monkeypatch.delitem(sys.modules, f'export.server.{module}')
     with pytest.raises(InputError, match="the server needs uvicorn, of the extra 'serve'"):
-        export_serve.main()
+        program_file.main()
 
 
 def test_a_stream_and_an_idle_connection_at_the_end(serve, model_dirs):
@@ -173,7 +174,7 @@ def test_a_stream_and_an_idle_connection_at_the_end(serve, model_dirs):
 
 
 def test_what_is_cut_off_is_counted_and_its_clients_are_told(serve, model_dirs, monkeypatch, capfd, caplog):
-    server, address = serve([ModelConfig('m', model_dirs / 'charrnn')], drain=0.2)
+    server, address = serve([ModelConfig('m', model_dirs / 'charrnn')], drain_seconds=0.2)
     begun, released = threading.Semaphore(0), threading.Event()
 
     def work(*_):
@@ -200,10 +201,14 @@ def test_what_is_cut_off_is_counted_and_its_clients_are_told(serve, model_dirs, 
         assert server.stop() == 4
         for answer in (_rest_of(waiting), _rest_of(sending)):
             assert answer.startswith(b'HTTP/1.1 503 ')
-            assert answer.endswith(b'{"error": "the server shut down before the answer was there: ask another."}')
+            assert answer.endswith(
+                b'{"error": "the server shut down before the answer was ready: send the request to another server."}'
+            )
         events = _rest_of(streaming_client)
         assert events.count(b'event: ') == 2
-        assert events.endswith(b'the server shut down before the answer was there: ask another."}\n\n\r\n0\r\n\r\n')
+        assert events.endswith(
+            b'the server shut down before the answer was ready: send the request to another server."}\n\n\r\n0\r\n\r\n'
+        )
     assert call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     assert 'Traceback' not in capfd.readouterr().err + caplog.text
     released.set()
@@ -224,7 +229,7 @@ def _rest_of(connection):
 
 
 def test_a_call_is_waited_for_and_the_streams_of_others_are_not(serve, model_dirs, monkeypatch):
-    server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], drain=PATIENCE)
+    server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], drain_seconds=PATIENCE)
     begun, released = threading.Event(), threading.Event()
     predict = server.predictor.predict
 
@@ -266,5 +271,5 @@ def test_a_second_ctrl_c_ends_the_program_at_once(monkeypatch, capsys):
 
     monkeypatch.setattr('os._exit', sys.exit)
     with pytest.raises(SystemExit, match='130'):
-        export_serve._stop(types.SimpleNamespace(stop=stop))
+        server_process.stop(types.SimpleNamespace(stop=stop), 30.0)
     assert capsys.readouterr().err == 'interrupted\n'

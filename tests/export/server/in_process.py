@@ -12,7 +12,11 @@ from export.server.server import Server
 @contextlib.contextmanager
 def serving(configs: Sequence[ModelConfig], **options) -> Iterator[Server]:
     """On ports of the system's choice, while the context lasts; looks for versions only when told to."""
-    server = Server(configs, Options(rest_api_port=0, port=0, **{'poll_wait': 0.0, **options}), lambda line: None)
+    server = Server(
+        configs,
+        Options(rest_api_port=0, port=0, **{'file_system_poll_wait_seconds': 0.0, **options}),
+        lambda line: None,
+    )
     server.start()
     try:
         yield server

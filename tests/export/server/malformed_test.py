@@ -152,7 +152,7 @@ def test_what_is_not_http_leaves_the_server_well(raw, own_address):
 
 
 def test_a_body_that_does_not_arrive_is_the_clients_error(serve, model_dirs):
-    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], rest_api_timeout=0.05)
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], rest_api_timeout_in_ms=50)
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(address.rest).netloc, timeout=PATIENCE)
     connection.putrequest('POST', '/v1/models/m:predict')
     connection.putheader('Content-Length', '1000')

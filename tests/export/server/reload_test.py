@@ -145,7 +145,9 @@ def test_the_watcher_outlives_whatever_fails_and_says_it_once(tmp_path):
         if 'available' not in line:
             raise BrokenPipeError
 
-    server = Server([ModelConfig('m', tmp_path)], Options(rest_api_port=0, port=0, poll_wait=0.001), report)
+    server = Server(
+        [ModelConfig('m', tmp_path)], Options(rest_api_port=0, port=0, file_system_poll_wait_seconds=0.001), report
+    )
     failures = [InputError('a'), InputError('a'), OSError('b'), RuntimeError('c'), None, RuntimeError('c')]
     turns = iter(failures)
 

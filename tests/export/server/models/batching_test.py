@@ -11,7 +11,6 @@ import grpc
 import numpy as np
 import pytest
 
-from export.server.models import batching
 from export.server.models.config import ModelConfig
 from export.server.models.servable import Servable
 from export.server.options import BatchingOptions
@@ -92,7 +91,7 @@ BAD = [
     ('score', {'text': ['囧']}, "text[0] contains '囧'"),
     ('step', {'ids': np.int32([-1]), 'state_0': np.zeros([1, 16], np.float32)}, 'ids[0] is -1'),
     ('step', {'ids': np.int32([1]), 'state_0': np.zeros([2, 16], np.float32)}, 'state_0 has 2 rows and ids 1'),
-    ('step', {'ids': np.int32([1]), 'state_0': np.zeros([1, 15], np.float32)}, "input 'state_0' has to have the shape"),
+    ('step', {'ids': np.int32([1]), 'state_0': np.zeros([1, 15], np.float32)}, "input 'state_0' must have the shape"),
 ]  # fmt: skip
 
 
@@ -149,7 +148,7 @@ def test_more_requests_at_a_time_than_allowed_are_try_again_later(probe, serve):
 
 
 def test_deadlines(probe, serve):
-    _, address = serve([probe], rest_api_timeout=0.05)
+    _, address = serve([probe], rest_api_timeout_in_ms=50)
     answer = address.predict('probe', {'inputs': [SLOW]})
     assert (answer.status, answer.document) == (504, {'error': 'no answer within 0.05 s'})
     with pytest.raises(grpc.RpcError) as error:
@@ -163,7 +162,7 @@ def test_deadlines(probe, serve):
 
 
 def test_what_has_not_ended_in_time_is_told(probe, serve):
-    server, address = serve([probe], drain=0.05)
+    server, address = serve([probe], drain_seconds=0.05)
 
     def ask():
         with contextlib.suppress(OSError, http.client.HTTPException):
