@@ -12,6 +12,7 @@ Flags that TensorFlow Serving has too have the same names here.
 
 import dataclasses
 import pathlib
+import types
 from typing import Any
 
 from absl import flags
@@ -31,6 +32,16 @@ def main() -> None:
 
     batches = BatchingOptions(**values(BatchingOptions)) if _FLAGS.enable_batching else None
     options = Options(**values(Options), batches=batches)
+    process, config = import_server()
+    if _FLAGS.model_config_file:
+        models = config.read(pathlib.Path(_FLAGS.model_config_file))
+    else:
+        models = [config.single(_FLAGS.model_name, _FLAGS.model_base_path, _FLAGS.model_version_policy)]
+    process.serve(models, options)
+
+
+def import_server() -> tuple[types.ModuleType, types.ModuleType]:
+    """Returns the modules `process` and `models.config`. Raises `InputError` if a package of the extra is missing."""
     try:
         from export.server import process  # imports TensorFlow, which takes seconds
         from export.server.models import config
@@ -41,11 +52,7 @@ def main() -> None:
             f"the server needs {error.name}, of the extra 'serve': make serve, or pip install "
             "--constraint constraints.txt --editable '.[serve]'."
         ) from error
-    if _FLAGS.model_config_file:
-        models = config.read(pathlib.Path(_FLAGS.model_config_file))
-    else:
-        models = [config.single(_FLAGS.model_name, _FLAGS.model_base_path, _FLAGS.model_version_policy)]
-    process.serve(models, options)
+    return process, config
 
 
 if __name__ == '__main__':

@@ -106,7 +106,7 @@ class RestApi:
         if target.verb in ('classify', 'regress'):
             raise ServingError(
                 grpc.StatusCode.UNIMPLEMENTED,
-                f':{target.verb}, which takes tf.Examples, is not supported: use :predict',
+                f':{target.verb} is not supported, because it takes tf.Examples: use :predict',
             )
         deadline = asyncio.get_running_loop().time() + self._limits.timeout
         body = await self._body(request, deadline)

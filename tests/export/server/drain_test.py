@@ -144,11 +144,12 @@ def test_a_port_that_is_taken_is_refused(serve, model_dirs):
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.delattr('export.server.process')
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     for module in ('process', 'server', 'rest.listener'):
         monkeypatch.delitem(sys.modules, f'export.server.{module}')
     with pytest.raises(InputError, match="the server needs uvicorn, of the extra 'serve'"):
-        program_file.main()
+        program_file.import_server()
 
 
 def test_a_stream_and_an_idle_connection_at_the_end(serve, model_dirs):

@@ -170,11 +170,11 @@ def test_the_watcher_outlives_whatever_fails_and_says_it_once(tmp_path):
 def test_a_path_that_is_no_folder_of_versions_says_what_it_is(serve, tmp_path):
     served_models.write_half_plus_two(tmp_path / '1')
     for path, problem in {
-        tmp_path / '1': f"/1' is one version of a model: give the folder that holds it, '{tmp_path}'.",
-        tmp_path / '1' / 'saved_model.pb': "/saved_model.pb' is no folder: give the one that holds the versions",
+        tmp_path / '1': f"/1' is one version of a model: use the folder that holds it, '{tmp_path}'.",
+        tmp_path / '1' / 'saved_model.pb': "/saved_model.pb' is not a folder: use the folder that holds the versions",
     }.items():
         with pytest.raises(InputError, match=re.escape(problem)):
             serve([ModelConfig('m', path)])
     (tmp_path / '1').rename(tmp_path / 'mine')
-    with pytest.raises(InputError, match='and let its own name be a number'):
+    with pytest.raises(InputError, match='and rename the version to a number'):
         serve([ModelConfig('m', tmp_path / 'mine')])

@@ -137,7 +137,7 @@ def test_a_full_queue_is_try_again_later(probe, serve):
 
 def test_more_requests_at_a_time_than_allowed_are_try_again_later(probe, serve):
     server, address = serve([probe], max_concurrent_requests=1)
-    with server.predictor.place():
+    with server.predictor.slot():
         refused = address.predict('probe', {'inputs': [0]})
         assert (refused.status, 'retry-after' in refused.headers) == (503, True)
         with pytest.raises(grpc.RpcError) as error:

@@ -191,7 +191,7 @@ def test_a_version_that_is_replaced_under_its_number_takes_over_and_the_old_one_
     gc.collect()
     assert kept() is None
     assert _states(manager) == {1: 'AVAILABLE'}
-    assert manager.lines[2:] == ['m version 1, the one before, is unloaded']
+    assert manager.lines[2:] == ['m version 1, the replaced one, is unloaded']
 
 
 def test_a_folder_that_only_lost_or_changed_other_files_is_not_a_new_version(watch, tmp_path):
@@ -227,7 +227,7 @@ def test_a_broken_replacement_leaves_the_old_one_and_is_reported_and_tried_again
     for clock.now in (0, 59, 60, 120, 180, 240):
         manager.poll()
         assert _content(manager) == 'good, old'
-    line = 'm version 1 was replaced by one that cannot be served, and still answers: broken'
+    line = 'm version 1 was replaced by one that cannot be served; the old one still answers: broken'
     assert manager.lines == ['m version 1 is available', *[line] * 3]  # the first time and two retries
     (status,) = manager.status(specification('m')).model_version_status
     assert (status.state, status.status.error_message) == (State.AVAILABLE, line)
