@@ -1,4 +1,4 @@
-"""What the tests share: TensorFlow without its notices, a small text, and models on it."""
+"""Shared fixtures: a small text and models on it; TensorFlow without its start-up notices."""
 
 import collections
 import os
@@ -8,7 +8,7 @@ import signal
 import pytest
 import tensorflow as tf
 
-import data  # noqa: F401 - before TensorFlow: keeps its start-up notices off the screen
+import data  # noqa: F401 - before TensorFlow: hides its start-up notices
 from data.vocabulary import Vocabulary
 from export.artifact.exporter import export
 from pipeline import run_directory
@@ -16,12 +16,18 @@ from pipeline.config import Config, ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
 
-# In the background of a shell SIGINT is ignored, and the programs that tests start and interrupt would inherit that.
+# A shell starts a background job with SIGINT ignored, and the programs that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你在河这边 我在河那边 ' * 12
 DEFAULT_LENGTH = 30
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves files with slow tests to the front, so that parallel workers end at the same time."""
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
@@ -39,7 +45,7 @@ def vocabulary() -> Vocabulary:
 
 @pytest.fixture(scope='session')
 def model(vocabulary) -> CharRNN:
-    """Untrained, with weights large enough that its choices differ."""
+    """An untrained model, with weights large enough that its choices differ."""
     return CharRNN(ModelConfig(hidden_size=16, init_scale=0.5), len(vocabulary), seed=3)
 
 
@@ -50,7 +56,7 @@ def generator(model, vocabulary) -> Generator:
 
 @pytest.fixture(scope='session')
 def models(model, vocabulary) -> dict[str, CharRNN]:
-    """One of each cell, by its name; the lstm in two layers."""
+    """One model of each cell, by its name; the lstm has two layers."""
     configs = [
         ModelConfig(cell='gru', hidden_size=16, init_scale=0.5),
         ModelConfig(cell='lstm', num_layers=2, hidden_size=16, init_scale=0.5),
@@ -60,18 +66,18 @@ def models(model, vocabulary) -> dict[str, CharRNN]:
 
 @pytest.fixture(scope='session')
 def version_dirs(models, vocabulary, tmp_path_factory) -> dict[str, pathlib.Path]:
-    """Each of `models` as it is exported, by the cell; `serving_default` adds DEFAULT_LENGTH characters."""
+    """The exported `models`, by the cell; `serving_default` adds DEFAULT_LENGTH characters."""
     folder = tmp_path_factory.mktemp('models')
     return {name: export(model, vocabulary, folder / name, DEFAULT_LENGTH) for name, model in models.items()}
 
 
 @pytest.fixture(scope='session')
 def loaded_models(version_dirs) -> dict:
-    """Each of `version_dirs` as Python loads it, by the cell."""
+    """The `version_dirs` as Python loads them, by the cell."""
     return {name: tf.saved_model.load(str(version_dir)) for name, version_dir in version_dirs.items()}
 
 
 @pytest.fixture(scope='session')
 def program_environment() -> dict[str, str]:
-    """The environment of a program run from anywhere: the checkout on the path, with output as it comes."""
+    """The environment of a program in any directory: the checkout on its path, output unbuffered."""
     return {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'}

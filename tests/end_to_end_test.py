@@ -15,6 +15,8 @@ from export.artifact import versions
 from tests import programs
 from tests.conftest import TEXT
 
+pytestmark = pytest.mark.slow
+
 SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100']
 
 

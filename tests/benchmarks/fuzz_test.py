@@ -15,6 +15,8 @@ from export.artifact.exporter import export
 from export.server.models.config import ModelConfig
 from tests.export.server.in_process import serving
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 150  # of each protocol
 
 

@@ -16,6 +16,8 @@ import tensorflow as tf
 
 from tests.export.client.stub_server import send, stub_server
 
+pytestmark = pytest.mark.slow
+
 PREFIXES = ['分', '不分开', ' ', '你在', '山一程 水']
 KNOBS = ['--length=12', '--temperature=1.5', '--top_k=9', '--top_p=0.9', '--seed=7']
 

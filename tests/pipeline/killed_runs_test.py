@@ -18,6 +18,8 @@ from pipeline.checkpoints import best_path
 from tests import programs
 from tests.conftest import TEXT
 
+pytestmark = pytest.mark.slow
+
 KILLS = 5  # of each sampling, and a SIGTERM
 EPOCHS = 90
 CURVES = {

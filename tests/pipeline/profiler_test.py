@@ -7,6 +7,8 @@ from pipeline.config import Config
 from pipeline.profiler import Profiler
 from pipeline.run import run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ('steps', 'watched_calls'),

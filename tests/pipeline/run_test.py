@@ -24,6 +24,8 @@ from pipeline.profiler import Profiler
 from pipeline.trainer import Trainer
 from tests.conftest import TEXT, write_record
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = Vocabulary.from_text(TEXT)
 IDS = VOCABULARY.encode(TEXT)
 LOSSES = [5.0, 4.0, 4.5, 4.0, float('nan'), 3.0, 2.0]  # the best is the second; a tie is no improvement

@@ -16,6 +16,8 @@ from pipeline.trainer import DivergenceError, Progress, Trainer
 from tests import oracle
 from tests.conftest import TEXT
 
+pytestmark = pytest.mark.slow
+
 B, T, H = 4, 6, 12
 IDS = Vocabulary.from_text(TEXT).encode(TEXT)
 

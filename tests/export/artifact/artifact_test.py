@@ -18,6 +18,8 @@ from tests.conftest import DEFAULT_LENGTH as LENGTH
 from tests.export.artifact import sample_requests
 from tests.export.artifact.sample_requests import PREFIXES
 
+pytestmark = pytest.mark.slow
+
 # Runs in a new interpreter without the project on its path.
 _PROGRAM_WITHOUT_PROJECT = """
 import json, sys

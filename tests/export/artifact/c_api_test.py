@@ -10,6 +10,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from export.artifact import versions
 from tests.export.artifact import c_api, sample_requests
 
+pytestmark = pytest.mark.slow
+
 STATE = {'rnn': ['state_0'], 'gru': ['state_0'], 'lstm': ['state_0', 'state_1', 'state_2', 'state_3']}
 SIZE = 16
 

@@ -28,6 +28,8 @@ from export.server.server import Server
 from tests.export.server.client import PATIENCE, Address, Stubs, open_reflection, predict_request
 from tests.export.server.served_models import DEFAULT_LENGTH
 
+pytestmark = pytest.mark.slow
+
 THREADS = 16
 
 
