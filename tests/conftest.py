@@ -24,10 +24,17 @@ TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你
 DEFAULT_LENGTH = 30
 
 
+# Tests that export a model or start a server or a program are slow.
+SLOW_FIXTURES = {'version_dirs', 'model_dir', 'model_dirs', 'serve', 'program_environment'}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Moves files with slow tests to the front, so that parallel workers end at the same time."""
-    slow = {item.path for item in items if item.get_closest_marker('slow')}
-    items.sort(key=lambda item: item.path not in slow)
+    """Marks slow tests, and moves files marked slow to the front, so that parallel workers end at the same time."""
+    first = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in first)
+    for item in items:
+        if SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:

@@ -11,6 +11,8 @@ from data.errors import InputError
 from export.artifact.exporter import export
 from pipeline.limits import Limits
 
+pytestmark = pytest.mark.slow
+
 
 def test_default_length_above_the_limit_is_an_error(model, vocabulary, tmp_path):
     with pytest.raises(InputError, match=r'sample_length=30 .* above --max_length=20: give a larger --max_length'):

@@ -14,6 +14,8 @@ from pipeline.config import ModelConfig
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
+pytestmark = pytest.mark.slow
+
 
 def test_requests_cover_both_text_signatures_alone_and_in_batches(version_dirs):
     logs = [

@@ -16,6 +16,8 @@ from export.server.rest import streams
 from pipeline.config import ModelConfig
 from pipeline.model import CharRNN
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 25
 
 

@@ -20,7 +20,7 @@ from tests.export.server.in_process import serve
 
 _CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
 sync_api = pytest.importorskip('playwright.sync_api', reason='needs playwright, of the extra dev')
-pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason='needs Chromium on the PATH')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(_CHROMIUM is None, reason='needs Chromium on the PATH')]
 
 # What a page, a shell and JSON take for more than a letter: quotes, markup, escapes, a line break, a wide character,
 # Arabic, a combining accent, a line separator.
