@@ -1,6 +1,6 @@
-"""A run that is killed at any moment, again and again, ends as the run that never was.
+"""A run that is killed again and again at any moment ends equal to an unbroken run.
 
-Of three kills one comes at the start, mostly while it compiles, and two between or within saves.
+Of three kills, one comes at the start, mostly during compilation, and two come between or within saves.
 """
 
 import pathlib
@@ -28,8 +28,14 @@ CURVES = {
 }
 
 
-def _flags(run_dir: str, sampling: str) -> list[str]:
-    flags = [f'--run_dir={run_dir}', f'--sampling={sampling}', f'--num_epochs={EPOCHS}', '--corpus=mine.txt']
+def _flags(run_dir: str, sampling: str, jit: bool) -> list[str]:
+    flags = [
+        f'--run_dir={run_dir}',
+        f'--sampling={sampling}',
+        f'--jit={jit}',
+        f'--num_epochs={EPOCHS}',
+        '--corpus=mine.txt',
+    ]
     flags += ['--hidden_size=64', '--batch_size=4', '--num_steps=8', '--sample_length=5', '--sample_every=30']
     flags += [
         '--optimizer=adam',
@@ -79,14 +85,14 @@ def _curves(run_dir: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_environment, sampling):
+@pytest.mark.parametrize(('sampling', 'jit'), [('random', True), ('consecutive', False)])
+def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_environment, sampling, jit):
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
     chance = random.Random(f'{sampling}')
     where = {'cwd': tmp_path, 'env': program_environment}
-    assert programs.run('pipeline.train', *_flags('unbroken', sampling), **where).returncode == 0
+    assert programs.run('pipeline.train', *_flags('unbroken', sampling, jit), **where).returncode == 0
     for count, number in enumerate([signal.SIGKILL] * KILLS + [signal.SIGTERM]):
-        process = programs.Program('pipeline.train', *_flags('killed', sampling), **where)
+        process = programs.Program('pipeline.train', *_flags('killed', sampling, jit), **where)
         process.stdout.readline()  # it is about to compile
         if count % 3:
             _wait_for_a_save(process, tmp_path / 'killed')
@@ -96,7 +102,7 @@ def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_e
             process.send_signal(number)
         process.communicate()
         assert process.wait() in (0, -signal.SIGKILL if number == signal.SIGKILL else 143)
-    last = programs.run('pipeline.train', *_flags('killed', sampling), **where)
+    last = programs.run('pipeline.train', *_flags('killed', sampling, jit), **where)
     assert last.returncode == 0, last.stderr
     assert 'resumes after epoch' in last.stdout
 

@@ -179,7 +179,7 @@ def test_division_of_an_epoch_into_calls_changes_no_bit(sampling, jit):
     [
         ('random', {}, {}),
         ('consecutive', {}, {'jit': True}),
-        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {'jit': True}),
+        ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {}),
         ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {'bptt_windows': 3}),
         ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}, {}),
     ],

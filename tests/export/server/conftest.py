@@ -1,4 +1,4 @@
-"""One server with both models for all tests that do not change it; others make their own with `serve`."""
+"""One server with both models for all tests that do not change it; other tests start their own with `serve`."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def serve() -> Iterator[Callable]:
 
 @pytest.fixture(scope='session')
 def model_dirs(tmp_path_factory):
-    """Where both models are, and their config."""
+    """The directory of both models and their config."""
     directory = tmp_path_factory.mktemp('models')
     served_models.write(directory)
     return directory
@@ -48,9 +48,9 @@ def own_address(model_dirs) -> Iterator[Address]:
 
 @pytest.fixture(scope='session')
 def other_address() -> Address:
-    """Any other server of the two models; see docs/serving."""
+    """Another server of the two models; see docs/serving.md."""
     if 'CHARRNN_SERVER_URL' not in os.environ:
-        pytest.skip('CHARRNN_SERVER_URL names no other server to try (docs/serving says how)')
+        pytest.skip('CHARRNN_SERVER_URL does not name another server (docs/serving.md)')
     return Address(os.environ['CHARRNN_SERVER_URL'].rstrip('/'), os.environ.get('CHARRNN_SERVER_GRPC', ''))
 
 
