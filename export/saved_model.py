@@ -19,6 +19,7 @@ from absl import flags
 
 from pipeline import program
 from pipeline.config import CHECKPOINTS
+from pipeline.flag_definitions import define_flags
 from pipeline.limits import Limits
 
 _FLAGS = flags.FLAGS
@@ -42,7 +43,6 @@ if __name__ == '__main__':
         'has one, else latest.',
     )
     flags.DEFINE_string('model_dir', 'models/charrnn', 'Directory of the versions of the model.')
-    flags.DEFINE_integer('max_length', Limits.max_length, 'Most characters that a request may add to a row.')
-    flags.DEFINE_integer('max_prefix', Limits.max_prefix, 'Longest prefix of a request, in characters.')
+    define_flags(Limits)
     flags.DEFINE_integer('keep_versions', 0, 'Keep only this many of the newest versions. 0: keep all.', 0)
     program.run(main)

@@ -1,8 +1,8 @@
-"""Limits on what a request may ask of an exported model."""
+"""Limits on the requests to an exported model."""
 
 import dataclasses
 
-from data.errors import InputError
+from pipeline.settings import check_fields, setting
 
 _LARGEST = 1_000_000  # characters; keeps sums of limits within an int32
 
@@ -11,15 +11,11 @@ _LARGEST = 1_000_000  # characters; keeps sums of limits within an int32
 class Limits:
     """The largest row that a request may have, in characters, so that every request ends."""
 
-    max_length: int = 1000
-    """Characters to generate."""
-    max_prefix: int = 1000
-    """Characters of a prefix."""
+    max_length: int = setting(1000, 'Most characters that a request may add to a row.', lowest=1, highest=_LARGEST)
+    max_prefix: int = setting(1000, 'Longest prefix of a request, in characters.', lowest=1, highest=_LARGEST)
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if not 1 <= value <= _LARGEST:
-                raise InputError(f'{name}={value} must be between 1 and {_LARGEST}.')
+        check_fields(self)
 
     @property
     def max_text(self) -> int:
