@@ -35,15 +35,16 @@ flags.DEFINE_string(
 
 
 def main() -> int:
+    given = {name: _FLAGS[name].value for name in Config().to_dict() if _FLAGS[name].present}
+    run_dir = pathlib.Path(_FLAGS.run_dir) if _FLAGS.run_dir else None
+    config = Config() if run_dir else Config.from_dict(given)
     from pipeline import run_directory  # imports TensorFlow, which takes seconds
     from pipeline.run import run
 
-    given = {name: _FLAGS[name].value for name in Config().to_dict() if _FLAGS[name].present}
-    if not _FLAGS.run_dir:
-        return run(Config.from_dict(given), None)
-    run_dir = pathlib.Path(_FLAGS.run_dir)
-    begun = run_directory.read(run_dir).config if run_directory.exists(run_dir) else Config()
-    return run(begun.replace(given), run_dir)
+    if run_dir:
+        begun = run_directory.read(run_dir).config if run_directory.exists(run_dir) else config
+        config = begun.replace(given)
+    return run(config, run_dir)
 
 
 if __name__ == '__main__':
