@@ -78,7 +78,7 @@ def test_file_is_read_unchanged(tmp_path):
 def test_folder_is_read_recursively_in_order_of_names(tmp_path):
     for name in ('m.txt', 'a.txt', 'z.TXT', 'c/q.txt', 'c/b.txt'):  # written in no order, read in order
         _write(tmp_path / name, f'<{name}>')
-    _write(tmp_path / 'd.gz', gzip.compress(b'<d.gz>'))
+    _write(tmp_path / 'd.gz', gzip.compress(b'<d.gz>', mtime=0))
     _write(tmp_path / 'b.md', 'not a text of the corpus')
     assert load(str(tmp_path)) == '<a.txt> <c/b.txt> <c/q.txt> <d.gz> <m.txt> <z.TXT>'
 
@@ -312,9 +312,9 @@ def _zip_bytes(damage: str) -> bytes:
         ('checksum.zip', _zip_bytes('checksum')),
         ('password.zip', _zip_bytes('password')),
         ('a.gz', b'not a gzip'),
-        ('cut.gz', gzip.compress(b'abc')[:-1]),
-        ('deflate.gz', gzip.compress(b'abc')[:10] + b'\xff' * 9),  # a sound header before a block of no known type
-        ('checksum.gz', gzip.compress(b'abc')[:-8] + bytes(8)),
+        ('cut.gz', gzip.compress(b'abc', mtime=0)[:-1]),
+        ('deflate.gz', gzip.compress(b'abc', mtime=0)[:10] + b'\xff' * 9),  # a sound header before a block of no known type
+        ('checksum.gz', gzip.compress(b'abc', mtime=0)[:-8] + bytes(8)),
     ],
 )
 def test_damaged_archive_is_refused_by_name(tmp_path, name, content):
