@@ -313,7 +313,10 @@ def _zip_bytes(damage: str) -> bytes:
         ('password.zip', _zip_bytes('password')),
         ('a.gz', b'not a gzip'),
         ('cut.gz', gzip.compress(b'abc', mtime=0)[:-1]),
-        ('deflate.gz', gzip.compress(b'abc', mtime=0)[:10] + b'\xff' * 9),  # a sound header before a block of no known type
+        (
+            'deflate.gz',
+            gzip.compress(b'abc', mtime=0)[:10] + b'\xff' * 9,
+        ),  # a sound header before a block of no known type
         ('checksum.gz', gzip.compress(b'abc', mtime=0)[:-8] + bytes(8)),
     ],
 )

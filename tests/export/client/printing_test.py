@@ -17,7 +17,7 @@ def test_refused_prefix_is_named_by_its_index_among_all_prefixes(url, capsys):
 
 
 @pytest.mark.parametrize('name', ['length', 'temperature', 'top_k', 'top_p', 'seed'])
-def test_index_of_other_values_is_that_of_the_prefix_too(name):
+def test_index_of_other_values_equals_that_of_the_prefix(name):
     class Refusing:
         def generate(self, requests):
             raise InputError(f'{name}[5] is 3; prefix[5] is quoted')

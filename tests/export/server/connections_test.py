@@ -25,7 +25,7 @@ def file_limits():
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_a_connection_that_sends_nothing_is_closed(serve, model_dirs, monkeypatch):
+def test_silent_connection_is_closed(serve, model_dirs, monkeypatch):
     monkeypatch.setattr(listener, '_KEEP_ALIVE', 0.1)
     _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
     url = urllib.parse.urlsplit(address.rest)
@@ -34,7 +34,7 @@ def test_a_connection_that_sends_nothing_is_closed(serve, model_dirs, monkeypatc
     assert address.predict('m', {'instances': [1]}).status == 200
 
 
-def test_too_few_file_descriptors_are_said_once_and_pass(own_address, file_limits, caplog):
+def test_lack_of_file_descriptors_is_logged_once_and_passes(own_address, file_limits, caplog):
     url = urllib.parse.urlsplit(own_address.rest)
     with socket.socket() as client, contextlib.ExitStack() as others:
         client.settimeout(PATIENCE)
@@ -53,7 +53,7 @@ def test_too_few_file_descriptors_are_said_once_and_pass(own_address, file_limit
     assert ['out of system resource' in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_the_program_takes_all_the_file_descriptors_it_may_have(file_limits):
+def test_program_raises_its_limit_on_file_descriptors(file_limits):
     resource.setrlimit(resource.RLIMIT_NOFILE, (file_limits[1] - 1, file_limits[1]))
     process.allow_connections()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (file_limits[1], file_limits[1])

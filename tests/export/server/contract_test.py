@@ -75,13 +75,13 @@ def test_both_protocols_agree(model, signature, inputs, own_address, stubs):
             np.testing.assert_array_equal(np.asarray(over_rest[name], found.dtype), found, name)
 
 
-def test_the_text_is_the_trainers(own_address, generator):
+def test_text_equals_the_text_of_the_trainer(own_address, generator):
     prefixes = ['分', '不分开', '山一程 水']
     answer = own_address.predict('charrnn', {'instances': prefixes})
     assert answer.document == {'predictions': generator.texts(prefixes, DEFAULT_LENGTH)}
 
 
-def test_a_grpc_answer_says_what_answered_and_in_the_fields_of_the_types(stubs):
+def test_grpc_answer_names_its_model_and_uses_typed_fields(stubs):
     response = stubs.prediction.Predict(predict_request('half_plus_two', x=np.float32([1, 2])), PATIENCE)
     spec = response.model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ('half_plus_two', 123, 'serving_default')
@@ -174,7 +174,7 @@ def test_grpc_status(stubs):
     assert (status.version, status.state) == (123, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
 
 
-def test_what_is_not_offered_says_so(stubs):
+def test_unsupported_methods_are_unimplemented(stubs):
     for call, request in [
         (stubs.prediction.Classify, classification_pb2.ClassificationRequest()),
         (stubs.model.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
@@ -216,7 +216,7 @@ def test_metrics_have_tensorflow_servings_names(own_address):
     assert 'made-up' not in page
 
 
-def test_an_answer_waits_for_nothing_on_a_connection_that_is_kept(own_address):
+def test_answer_on_a_kept_connection_is_not_delayed(own_address):
     """As long as on new ones, where the client confirms at once what it gets; else it would be 40 ms more."""
     netloc = urllib.parse.urlsplit(own_address.rest).netloc
     kept = http.client.HTTPConnection(netloc, timeout=PATIENCE)

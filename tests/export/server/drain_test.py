@@ -55,12 +55,12 @@ def program(model_dirs, program_environment):
 
 
 @pytest.mark.skipif(not shutil.which('curl'), reason='no curl here')
-def test_the_command_that_it_prints_works(program):
+def test_printed_command_works(program):
     pasted = subprocess.run(['bash', '-c', program[1][-1]], capture_output=True, check=True, text=True)
     assert len(json.loads(pasted.stdout)['outputs'][0]) > DEFAULT_LENGTH
 
 
-def test_sigterm_answers_what_was_asked_and_ends_well_though_nobody_reads_stderr(program):
+def test_sigterm_answers_every_request_with_closed_stderr(program):
     process, lines = program
     assert lines[0] == 'charrnn: version 1\n'
     api, grpc_address = re.search(r'REST at (http://[^/]+)/\S+, gRPC at (\S+)\. Try:', ''.join(lines)).groups()
@@ -102,7 +102,7 @@ def _ask_until_closed(address, number, begun, problems):
             return
 
 
-def test_calls_that_grpc_has_read_are_answered_or_told_to_go_elsewhere(serve, model_dirs):
+def test_calls_at_shutdown_are_answered_or_unavailable(serve, model_dirs):
     server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
     asking = threading.Barrier(THREADS + 1)
     ended_by = []
@@ -132,12 +132,12 @@ def test_nothing_to_serve_says_how_to_make_it(tmp_path, serve):
         serve([ModelConfig('m', tmp_path / 'none')])
 
 
-def test_a_label_of_a_version_that_is_not_there_is_refused(model_dirs, serve):
+def test_label_of_a_missing_version_is_refused(model_dirs, serve):
     with pytest.raises(InputError, match=r"version_labels of model m: {'canary': 9} are not among its versions"):
         serve([ModelConfig('m', model_dirs / 'half_plus_two', labels={'canary': 9})])
 
 
-def test_a_port_that_is_taken_is_refused(serve, model_dirs):
+def test_taken_port_is_refused(serve, model_dirs):
     config = ModelConfig('m', model_dirs / 'half_plus_two')
     server, _ = serve([config])
     for flag, ports in {'rest_api_port': (server.rest_port, 0), 'port': (0, server.grpc_port)}.items():
@@ -145,7 +145,7 @@ def test_a_port_that_is_taken_is_refused(serve, model_dirs):
             Server([config], Options(rest_api_port=ports[0], port=ports[1]), print)
 
 
-def test_a_missing_package_names_the_extra(monkeypatch):
+def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.delattr('export.server.process')
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     for module in ('process', 'server', 'rest.listener'):
@@ -154,7 +154,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
         program_file.import_server()
 
 
-def test_a_stream_and_an_idle_connection_at_the_end(serve, model_dirs):
+def test_shutdown_ends_a_stream_and_closes_an_idle_connection(serve, model_dirs):
     server, address = serve([ModelConfig('m', model_dirs / 'charrnn')], batches=None)
     host = urllib.parse.urlsplit(address.rest)
     body = json.dumps({'prefix': '分', 'length': 100}).encode()
@@ -176,7 +176,7 @@ def test_a_stream_and_an_idle_connection_at_the_end(serve, model_dirs):
         assert not stopping.is_alive()
 
 
-def test_what_is_cut_off_is_counted_and_its_clients_are_told(serve, model_dirs, monkeypatch, capfd, caplog):
+def test_cut_off_requests_are_counted_and_answered(serve, model_dirs, monkeypatch, capfd, caplog):
     server, address = serve([ModelConfig('m', model_dirs / 'charrnn')], drain_seconds=0.2)
     begun, released = threading.Semaphore(0), threading.Event()
 
@@ -231,7 +231,7 @@ def _rest_of(connection):
     return b''.join(iter(lambda: connection.recv(2**16), b''))
 
 
-def test_a_call_is_waited_for_and_the_streams_of_others_are_not(serve, model_dirs, monkeypatch):
+def test_shutdown_waits_for_calls_and_not_for_streams(serve, model_dirs, monkeypatch):
     server, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], drain_seconds=PATIENCE)
     begun, released = threading.Event(), threading.Event()
     predict = server.predictor.predict
@@ -268,7 +268,7 @@ def _until_closed(address):
             socket.create_connection(('127.0.0.1', port), PATIENCE).close()
 
 
-def test_a_second_ctrl_c_ends_the_program_at_once(monkeypatch, capsys):
+def test_second_ctrl_c_ends_the_program_at_once(monkeypatch, capsys):
     def stop():
         raise KeyboardInterrupt
 

@@ -102,7 +102,7 @@ def test_malformed_tensors(name, stubs):
 
 
 @pytest.mark.parametrize('value', [b'', b'a' * 4000], ids=len)
-def test_a_string_that_is_repeated_too_often(value, stubs):
+def test_string_repeated_too_often_is_refused(value, stubs):
     request = predict_request('charrnn')
     request.inputs['prefix'].CopyFrom(_tensor(dtype=types_pb2.DT_STRING, dims=[2**18], string_val=[value]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -121,7 +121,7 @@ def test_malformed_string_contents(content, stubs):
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_bytes_that_are_no_message(stubs):
+def test_invalid_message_is_refused(stubs):
     call = stubs.channel.unary_unary('/tensorflow.serving.PredictionService/Predict')
     with pytest.raises(grpc.RpcError) as error:
         call(b'\xff' * 100, timeout=PATIENCE)
@@ -136,7 +136,7 @@ def test_limits_on_bodies_and_rows(own_address):
     assert (rows.status, '--max_rows of this server is 1024' in rows.document['error']) == (400, True)
 
 
-def test_a_signature_name_in_any_script_is_shown(own_address):
+def test_signature_name_in_any_script_is_shown(own_address):
     answer = own_address.predict('half_plus_two', {'signature_name': '分', 'instances': [1]})
     assert answer.document == {'error': 'Serving signature name: "分" not found in signature def'}
 
@@ -144,14 +144,14 @@ def test_a_signature_name_in_any_script_is_shown(own_address):
 @pytest.mark.parametrize(
     'raw', [b'GET\r\n\r\n', b'\x16\x03\x01\x02\x00', b'POST /v1/models/half_plus_two:predict HTTP/1.1\r\nContent-']
 )
-def test_what_is_not_http_leaves_the_server_well(raw, own_address):
+def test_invalid_http_does_not_harm_the_server(raw, own_address):
     host, port = urllib.parse.urlsplit(own_address.rest).netloc.split(':')
     with socket.create_connection((host, int(port)), PATIENCE) as connection:
         connection.sendall(raw)
     assert own_address.predict('half_plus_two', {'instances': [1]}).status == 200
 
 
-def test_a_body_that_does_not_arrive_is_the_clients_error(serve, model_dirs):
+def test_body_timeout_is_a_client_error(serve, model_dirs):
     _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], rest_api_timeout_in_ms=50)
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(address.rest).netloc, timeout=PATIENCE)
     connection.putrequest('POST', '/v1/models/m:predict')
@@ -162,7 +162,7 @@ def test_a_body_that_does_not_arrive_is_the_clients_error(serve, model_dirs):
     connection.close()
 
 
-def test_a_client_that_goes_away_while_it_sends(own_address):
+def test_client_that_disconnects_while_sending(own_address):
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(own_address.rest).netloc, timeout=PATIENCE)
     connection.putrequest('POST', '/v1/models/half_plus_two:predict')
     connection.putheader('Content-Length', '1000')

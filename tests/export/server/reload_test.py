@@ -21,7 +21,7 @@ from tests.export.server.client import PATIENCE, Stubs, predict_request
 THREADS = 8
 
 
-def test_a_config_names_models_policies_and_labels(tmp_path):
+def test_config_names_models_policies_and_labels(tmp_path):
     path = tmp_path / 'models.config'
     path.write_text(
         'model_config_list {\n'
@@ -36,13 +36,13 @@ def test_a_config_names_models_policies_and_labels(tmp_path):
     assert c.labels == {'canary': 4}
 
 
-def test_the_documented_config_can_be_used():
+def test_documented_config_is_valid():
     (model,) = config.read(ROOT / 'docs' / 'serving' / 'models.config')
     assert (model.name, model.wanted([1, 2, 3])) == ('charrnn', [2, 3])
 
 
 @pytest.mark.parametrize('text', ['x', '', 'model_config_list { config { } }'])
-def test_a_config_that_cannot_be_used_is_refused(text, tmp_path):
+def test_invalid_config_is_refused(text, tmp_path):
     (tmp_path / 'models.config').write_text(text)
     with pytest.raises(InputError, match='model_config_file'):
         config.read(tmp_path / 'models.config')
@@ -95,7 +95,7 @@ def test_under_load_no_request_fails_and_the_new_version_answers(number, states,
     assert [(s['version'], s['state']) for s in found] == states
 
 
-def test_a_version_whose_warm_up_fails_does_not_take_over(serve, tmp_path):
+def test_version_with_a_failing_warm_up_is_not_served(serve, tmp_path):
     served_models.write_half_plus_two(tmp_path / '1')
     server, address = serve([ModelConfig('m', tmp_path)])
     _add_warm_up(served_models.write_half_plus_two(tmp_path / '2'), predict_request('m', x=[1.0]))
@@ -117,7 +117,7 @@ def _add_warm_up(version_dir, request: predict_pb2.PredictRequest):
         writer.write(log.SerializeToString())
 
 
-def test_a_damaged_version_does_not_take_over(serve, tmp_path):
+def test_damaged_version_is_not_served(serve, tmp_path):
     served_models.write_half_plus_two(tmp_path / '1')
     server, address = serve([ModelConfig('m', tmp_path)])
     (tmp_path / '2').mkdir()
@@ -136,7 +136,7 @@ def _of_version(version):
     return request
 
 
-def test_the_watcher_outlives_whatever_fails_and_says_it_once(tmp_path):
+def test_watcher_survives_an_error_and_reports_it_once(tmp_path):
     served_models.write_half_plus_two(tmp_path / '1')
     said, ended = [], threading.Event()
 
@@ -167,7 +167,7 @@ def test_the_watcher_outlives_whatever_fails_and_says_it_once(tmp_path):
     assert said == ['m version 1 is available', 'a', 'b', 'RuntimeError: c', 'RuntimeError: c']
 
 
-def test_a_path_that_is_no_folder_of_versions_says_what_it_is(serve, tmp_path):
+def test_base_path_that_is_not_a_folder_of_versions_is_explained(serve, tmp_path):
     served_models.write_half_plus_two(tmp_path / '1')
     for path, problem in {
         tmp_path / '1': f"/1' is one version of a model: use the folder that holds it, '{tmp_path}'.",

@@ -55,7 +55,7 @@ def test_rows_of_concurrent_requests_share_a_batch_where_the_artifact_can_check_
     assert _rows(address, 'alone', 4) == [1, 1, 1, 1]
 
 
-def test_a_request_larger_than_a_batch_runs_by_itself(probe, serve):
+def test_request_larger_than_a_batch_runs_alone(probe, serve):
     _, address = serve([probe], batches=BatchingOptions(max_batch_size=4, batch_timeout_micros=0))
     assert address.predict('probe', {'inputs': [0] * 5}).document['outputs']['rows'] == [5] * 5
 
@@ -95,7 +95,7 @@ BAD = [
 ]  # fmt: skip
 
 
-def test_a_crowd_of_good_and_bad_requests_gets_each_its_own_answer(own_address):
+def test_concurrent_valid_and_invalid_requests_get_their_own_answers(own_address):
     stubs = Stubs(own_address.grpc)
     serial = [stubs.predict(predict_request('charrnn', signature, **inputs)) for signature, inputs in GOOD]
     wrong = []
@@ -125,7 +125,7 @@ def _close(found, expected):
     return np.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_full_queue_is_try_again_later(probe, serve):
+def test_full_queue_is_unavailable(probe, serve):
     options = BatchingOptions(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1, batch_timeout_micros=0)
     _, address = serve([probe], batches=options)
     answers = _at_once([lambda: address.predict('probe', {'inputs': [SLOW]})] * 8)
@@ -135,7 +135,7 @@ def test_a_full_queue_is_try_again_later(probe, serve):
     assert 'queue' in refused.document['error']
 
 
-def test_more_requests_at_a_time_than_allowed_are_try_again_later(probe, serve):
+def test_too_many_concurrent_requests_are_unavailable(probe, serve):
     server, address = serve([probe], max_concurrent_requests=1)
     with server.predictor.slot():
         refused = address.predict('probe', {'inputs': [0]})
@@ -161,7 +161,7 @@ def test_deadlines(probe, serve):
         assert time.monotonic() < patience
 
 
-def test_what_has_not_ended_in_time_is_told(probe, serve):
+def test_timeout_is_reported(probe, serve):
     server, address = serve([probe], drain_seconds=0.05)
 
     def ask():

@@ -84,7 +84,7 @@ def _content(manager):
         return servable.content
 
 
-def test_the_newest_takes_over_and_the_old_one_lets_its_requests_finish(watch, tmp_path):
+def test_newest_version_takes_over_and_old_requests_finish(watch, tmp_path):
     _put(tmp_path, '2')
     manager = watch()
     manager.poll()
@@ -126,7 +126,7 @@ def test_specific_versions_and_labels(watch, tmp_path):
         _answering(manager, label='canary')
 
 
-def test_a_broken_version_is_tried_again_as_often_as_told_and_after_it_changed(watch, tmp_path, clock):
+def test_broken_version_is_retried_and_again_after_a_change(watch, tmp_path, clock):
     _put(tmp_path, '1')
     _put(tmp_path, '2', 'broken')
     manager = watch()
@@ -144,7 +144,7 @@ def test_a_broken_version_is_tried_again_as_often_as_told_and_after_it_changed(w
     assert _answering(manager) == 2
 
 
-def test_what_serves_stays_when_its_successor_is_broken_or_its_folder_has_gone(watch, tmp_path):
+def test_version_stays_if_its_successor_is_broken_or_its_folder_is_deleted(watch, tmp_path):
     _put(tmp_path, '1')
     manager = watch()
     manager.poll()
@@ -169,7 +169,7 @@ def test_removing_the_newest_version_goes_back_to_the_one_before(watch, tmp_path
     assert _answering(manager) == 1
 
 
-def test_a_version_that_is_replaced_under_its_number_takes_over_and_the_old_one_finishes(watch, tmp_path):
+def test_replacement_of_the_same_number_takes_over(watch, tmp_path):
     _put(tmp_path, '1', 'good, old')
     manager = watch()
     manager.poll()
@@ -194,7 +194,7 @@ def test_a_version_that_is_replaced_under_its_number_takes_over_and_the_old_one_
     assert manager.lines[2:] == ['m version 1, the replaced one, is unloaded']
 
 
-def test_a_folder_that_only_lost_or_changed_other_files_is_not_a_new_version(watch, tmp_path):
+def test_change_of_other_files_is_not_a_new_version(watch, tmp_path):
     _put(tmp_path, '1')
     (tmp_path / '1' / 'variables').touch()
     manager = watch()
@@ -207,7 +207,7 @@ def test_a_folder_that_only_lost_or_changed_other_files_is_not_a_new_version(wat
     assert manager.lines == ['m version 1 is available']
 
 
-def test_the_inode_of_a_removed_version_may_come_again(watch, tmp_path):
+def test_inode_of_a_removed_version_may_be_reused(watch, tmp_path):
     _put(tmp_path, '1', 'good, old')
     manager = watch()
     manager.poll()
@@ -218,7 +218,7 @@ def test_the_inode_of_a_removed_version_may_come_again(watch, tmp_path):
     assert _content(manager) == 'good, new'
 
 
-def test_a_broken_replacement_leaves_the_old_one_and_is_reported_and_tried_again(watch, tmp_path, clock):
+def test_broken_replacement_is_reported_and_retried_and_the_old_version_stays(watch, tmp_path, clock):
     _put(tmp_path, '1', 'good, old')
     shutil.copytree(tmp_path / '1', tmp_path / 'kept')
     manager = watch()
@@ -237,7 +237,7 @@ def test_a_broken_replacement_leaves_the_old_one_and_is_reported_and_tried_again
     assert not manager.problem('m')
 
 
-def test_a_version_that_comes_back_after_a_broken_replacement_has_no_error(watch, tmp_path):
+def test_version_restored_after_a_broken_replacement_has_no_error(watch, tmp_path):
     _put(tmp_path, '1')
     manager = watch()
     manager.poll()
@@ -252,7 +252,7 @@ def test_a_version_that_comes_back_after_a_broken_replacement_has_no_error(watch
     assert _states(manager) == {1: 'AVAILABLE'}
 
 
-def test_permissions_that_are_mended_are_noticed(watch, tmp_path):
+def test_corrected_permissions_are_noticed(watch, tmp_path):
     """A change of permissions alters neither a file's size nor its time."""
     _put(tmp_path, '1')
     path = tmp_path / '1' / 'saved_model.pb'
@@ -274,7 +274,7 @@ def test_permissions_that_are_mended_are_noticed(watch, tmp_path):
     assert manager.available('m') == [1]
 
 
-def test_nobody_waits_for_the_disk(watch, tmp_path, monkeypatch):
+def test_requests_do_not_wait_for_the_disk(watch, tmp_path, monkeypatch):
     """The lock that each request takes is free whenever a file is looked at."""
     manager = watch()
     held, stat = [], pathlib.Path.stat
@@ -294,7 +294,7 @@ def test_nobody_waits_for_the_disk(watch, tmp_path, monkeypatch):
     assert not any(held)
 
 
-def test_a_folder_that_cannot_be_read_leaves_what_is_served_and_the_other_models(tmp_path, watch):
+def test_unreadable_folder_affects_no_loaded_version_and_no_other_model(tmp_path, watch):
     _put(tmp_path, '1')
     manager = watch()
     unreadable = tmp_path / ('n' * 300)  # longer than a name may be

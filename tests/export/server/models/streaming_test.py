@@ -69,7 +69,7 @@ def _generated(servable: Servable, prefix: str, lengths: list[int], knobs: dict)
     ids=str,
 )
 @pytest.mark.parametrize(('name', 'prefix'), [('servable', '不分开 你'), ('unknowing', '囧分\n')])
-def test_every_character_and_its_log_probability_are_those_of_generate(request, name, prefix, knobs):
+def test_characters_and_log_probabilities_equal_generate(request, name, prefix, knobs):
     """The sums of the first n log probabilities are what `generate` gives for n characters."""
     servable = request.getfixturevalue(name)
     added, last = _stream(servable, prefix=prefix, length=LENGTH, **knobs)
@@ -81,11 +81,11 @@ def test_every_character_and_its_log_probability_are_those_of_generate(request, 
     np.testing.assert_allclose(last['log_likelihood'], sums[-1])
 
 
-def test_all_but_the_prefix_may_be_left_out(servable):
+def test_only_the_prefix_is_required(servable):
     assert len(_stream(servable, prefix='分')[0]) == LENGTH
 
 
-def test_length_zero_gives_the_prefix_back(servable):
+def test_length_zero_returns_the_prefix(servable):
     assert _stream(servable, prefix='分开', length=0) == ([], {'text': '分开', 'log_likelihood': 0.0})
 
 
@@ -101,7 +101,7 @@ def test_characters_come_one_by_one(servable, monkeypatch):
     assert steps == ['step'] * 4
 
 
-def test_the_choice_is_traced_once_for_all_requests(servable):
+def test_choice_is_traced_once_for_all_requests(servable):
     streaming.chooser.cache_clear()
     streaming.warm_up(servable)
     choose = streaming.chooser(len(servable.description['vocabulary']), None)
@@ -138,14 +138,14 @@ def test_the_choice_is_traced_once_for_all_requests(servable):
         ('{"prefix": "分", "top_p": 0}'.encode(), r'top_p\[0\] is 0; it must be above 0'),
     ],
 )
-def test_refuses_a_value_by_its_key_and_rule(servable, body, message):
+def test_invalid_value_is_refused_by_key_and_rule(servable, body, message):
     """What JSON can say wrong, and, in the artifact's own words, what `generate` would refuse."""
     with pytest.raises(ServingError, match=message) as caught:
         streams.parse(body, servable)
     assert caught.value.http_status == 400
 
 
-def test_a_model_without_step_says_that_it_cannot_stream(tmp_path):
+def test_model_without_step_cannot_stream(tmp_path):
     module = tf.Module()
     module.half = tf.function(lambda x: {'y': x / 2}, input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
     tf.saved_model.save(module, str(tmp_path), {'serving_default': module.half})
@@ -154,7 +154,7 @@ def test_a_model_without_step_says_that_it_cannot_stream(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['吧', '\n', '\r\n\r\n', '\u2028', '\x85', '🎵', '"data: x"', '\\', ''])
-def test_an_event_survives_the_wire(text):
+def test_event_is_read_as_it_was_written(text):
     first = {'event': None, 'data': {'text': text, 'log_probability': -0.5}}
     last = {'event': 'done', 'data': {'text': text, 'log_likelihood': -0.5}}
     wire = streams.format_event(first) + streams.format_event(last)

@@ -102,7 +102,7 @@ def _by_signature(folder, prefix, length, temperature=0.0, top_k=0, top_p=1.0, s
     return answer['text'].numpy()[0].decode(), float(answer['log_likelihood'].numpy()[0])
 
 
-def test_the_text_and_its_perplexity_are_those_of_the_signature_generate(studio, folders):
+def test_text_and_perplexity_equal_the_signature_generate(studio, folders):
     knobs = {'length': 60, 'temperature': 1.5, 'top_k': 20, 'top_p': 0.95, 'seed': 11}
     page = studio(prefix='不分开', **knobs)
     text, log_likelihood = _by_signature(folders['charrnn'], '不分开', **knobs)
@@ -211,7 +211,7 @@ def test_works_with_the_keyboard_alone(studio, folders, vocabulary):
     sync_api.expect(page.locator('#text')).to_have_text(_by_signature(folders['charrnn'], '分开', 20)[0])
 
 
-def test_a_field_says_what_the_model_does_not_take_before_it_is_asked(studio):
+def test_field_shows_an_invalid_value_before_the_request(studio):
     page = studio(prefix='分囧', length=LONG + 1, temperature=-1, top_k=1.5, top_p=0, seed='')
     for name, message in {
         'prefix': '‘囧’ (U+56E7): not among the 24 characters this model was trained on.',
@@ -229,7 +229,7 @@ def test_a_field_says_what_the_model_does_not_take_before_it_is_asked(studio):
     assert page.locator('#prefix-error').is_hidden()
 
 
-def test_what_the_server_refuses_stands_beside_the_field_that_it_names(studio, url):
+def test_error_of_the_server_is_shown_beside_its_field(studio, url):
     """The page learns of a model that knows the character, and the server has one that does not."""
     page = studio(prefix='分')
     with urllib.request.urlopen(f'{url}/studio/model.json') as response:
@@ -245,7 +245,7 @@ def test_what_the_server_refuses_stands_beside_the_field_that_it_names(studio, u
     sync_api.expect(page.locator('#status')).to_have_text('The model refuses this prefix.')
 
 
-def test_a_version_that_has_taken_over_since_is_named(studio, url):
+def test_new_version_is_named(studio, url):
     page = studio(model='awkward', prefix='a')
     with urllib.request.urlopen(f'{url}/studio/model.json') as response:
         listed = json.load(response)
@@ -257,7 +257,7 @@ def test_a_version_that_has_taken_over_since_is_named(studio, url):
     assert page.input_value('#model') == 'awkward'
 
 
-def test_a_server_without_a_model_that_can_stream_says_so(browser, url):
+def test_server_without_a_streaming_model_is_explained(browser, url):
     page = browser.new_page()
     page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': []}))
     page.goto(url)
@@ -267,7 +267,7 @@ def test_a_server_without_a_model_that_can_stream_says_so(browser, url):
     page.close()
 
 
-def test_the_address_holds_the_settings(studio):
+def test_address_has_the_settings(studio):
     fields = {'prefix': "分\n#&'", 'length': '7', 'temperature': '0.5', 'top_k': '3', 'top_p': '0.5', 'seed': '9'}
     page = studio(model='awkward', **fields)
     page.click('#dice')
@@ -330,7 +330,7 @@ def test_all_text_is_readable_on_its_ground(studio, color_scheme):
 
 
 @pytest.mark.parametrize('name', ['', *(f'studio/{name}' for name in (*_FILES, 'model.json'))])
-def test_the_page_may_load_nothing_from_elsewhere(url, name):
+def test_page_loads_nothing_from_other_hosts(url, name):
     with urllib.request.urlopen(f'{url}/{name}') as response:
         assert "default-src 'self'" in response.headers['Content-Security-Policy']
         assert response.headers['X-Content-Type-Options'] == 'nosniff'
