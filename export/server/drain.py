@@ -14,7 +14,7 @@ ACCEPTING = 0.1
 LINGER = 1.0
 """Seconds in which open connections may still send a request, and clients receive their last answers."""
 POLL = 0.02
-"""Seconds between looks at what is still open."""
+"""Seconds between checks for open connections and calls."""
 
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # Linux's numbers, which Python's socket module lacks
 

@@ -1,4 +1,4 @@
-"""Text out of every kind of place, and what is said when there is none."""
+"""Text from every kind of corpus, and errors if there is none."""
 
 import functools
 import gzip

@@ -1,4 +1,4 @@
-"""A file from the web is there whole and right, or not at all. The web is a server on this machine."""
+"""A downloaded file is complete and right, or absent. The server is on this machine."""
 
 import hashlib
 import http.server
@@ -16,7 +16,7 @@ BODY = b'a song of some bytes'
 
 
 class _Web(http.server.ThreadingHTTPServer):
-    """Answers with `pages[path]`, claims `claimed[path]` as its length where that is given, notes what was `asked`."""
+    """Answers with `pages[path]`, reports the length `claimed[path]` if given, and records the paths in `asked`."""
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), _Handler)

@@ -24,7 +24,7 @@ def test_split_cuts_off_the_tail(fraction, parts):
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
 @pytest.mark.parametrize('length', [100, 101, 104, 119])
 def test_no_window_of_any_minibatch_crosses_the_cut(sampling, length):
-    """The furthest character that a window reads or predicts, over two epochs, stands before the held-out part."""
+    """The last character that a window reads or predicts, in two epochs, is before the held-out part."""
     training, held_out = split('x' * length, 0.25)
     windows = Windows(len(training), 3, 5, sampling)
     offsets = [

@@ -128,7 +128,7 @@ def test_unknown_character_in_the_graph_equals_python(characters):
 
 
 def test_encode_any_counts_unknown_characters():
-    """As U+FFFD where the vocabulary has it, one that stands in the text itself too; else they are left out."""
+    """They become U+FFFD if the vocabulary has it, like a U+FFFD of the text itself; otherwise they are left out."""
     with_unknown, without = Vocabulary('分开\ufffd'), Vocabulary('分开')
     assert [x.tolist() if hasattr(x, 'tolist') else x for x in with_unknown.encode_any('分囧\ufffd开')] == [
         [0, 2, 2, 1],

@@ -141,7 +141,7 @@ def test_outputs_equal_keras_with_the_same_weights(name, order, layer):
 # Where the state meets the weights twice, one after the other, there are two products each way.
 @pytest.mark.parametrize(('kind', 'products'), [(kind, 2 if kind[0] == 'gru' else 1) for kind in KINDS])
 def test_recurrent_weight_gradient_is_one_product_over_all_rows(kind, products):
-    """The products that carry the state are all that may stand inside the loops; a weight's gradient stands outside."""
+    """Inside the loops are only the products that carry the state; the gradient of a weight is outside."""
     cell = cells.make(*kind)
 
     @tf.function

@@ -1,4 +1,4 @@
-"""Checkpoints: when they are written, what they hold, what is said of one that cannot be read."""
+"""Checkpoints: when they are saved, their content, and errors of unreadable ones."""
 
 import os
 import resource
@@ -80,7 +80,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_is_restored(tmp_path, ca
 
 @pytest.mark.parametrize('record', [None, b'', b'\xff', b'garbage', b'model_checkpoint_path: "ckpt-7"'])
 def test_lost_or_damaged_record_loses_no_checkpoint(tmp_path, capsys, record):
-    """The newest by number, so that 10 comes after 9, and when that is damaged the one before; old ones still go."""
+    """The newest is that with the highest number, 10 after 9; if it is damaged, the one before is restored."""
     root = _Root()
     for step in (9, 10):
         root.model.weight.assign([step, step, step])
@@ -141,7 +141,7 @@ def test_unfinished_files_of_a_killed_run_are_deleted(tmp_path):
 
 
 def test_full_disk_is_an_error_and_the_last_checkpoint_stays(tmp_path):
-    """A limit on the size of files stands in for the disk: the write fails in the same place."""
+    """A limit on the size of files simulates a full disk: the write fails at the same point."""
     root = _Root(size=100_000)
     checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
     checkpoints.save(1)
@@ -206,7 +206,7 @@ def test_unreadable_checkpoints_are_named(tmp_path):
 
 
 def test_checkpoint_without_a_variable_of_the_model_is_refused(tmp_path):
-    """As that of a model of fewer layers: what is not in it would keep its first value."""
+    """Such as one of a model with fewer layers: the missing variable would keep its initial value."""
     Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
     larger = _Root()
     larger.model.another = tf.Variable(3.0)

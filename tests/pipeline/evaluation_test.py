@@ -1,4 +1,4 @@
-"""Nats of a text against the equations in NumPy, whatever the windows, and the baselines against hand numbers."""
+"""The loss on a text against the equations in NumPy, for any windows; the baselines against numbers by hand."""
 
 import itertools
 import math

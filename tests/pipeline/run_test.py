@@ -53,7 +53,7 @@ def _best(run_dir) -> dict:
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> Config:
-    """Of a run of 2 minibatches an epoch, in a folder that has its text; the first weights are 0 whatever the seed."""
+    """The config of a run with 2 minibatches per epoch, in the folder of its text; all initial weights are 0."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(devices, 'prepare', lambda: 'CPU')  # a GPU that is in use takes no more settings
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
@@ -102,7 +102,7 @@ def test_ctrl_c_stops_the_run_within_the_next_epoch(tmp_path):
 
 
 def test_curves_are_flushed_before_each_checkpoint(tmp_path, monkeypatch):
-    """A run that is killed then goes on from the checkpoint, and would leave a gap in them."""
+    """A run that is killed after the checkpoint resumes from it, and its curves would have a gap."""
     happened = []
 
     def recorded(owner: type, name: str) -> None:
@@ -162,7 +162,7 @@ def test_resumed_run_stops_where_an_unbroken_run_does(tmp_path, epochs_before):
 
 
 def test_best_loss_is_recorded_only_after_its_weights_are_saved(tmp_path, monkeypatch):
-    """The weights before stay, and the trainer has not heard of the new ones, so that it tries again when resumed."""
+    """The previous weights stay, and early stopping is not updated, so that a resumed run repeats the evaluation."""
     trainer = _trainer(num_epochs=1)
     _train(tmp_path, trainer, lambda: 4.0)
     files = {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()}

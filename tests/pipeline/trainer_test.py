@@ -159,7 +159,7 @@ def test_xla_and_eager_training_agree():
 
 @pytest.mark.parametrize(('sampling', 'jit'), [('random', False), ('consecutive', True)])
 def test_division_of_an_epoch_into_calls_changes_no_bit(sampling, jit):
-    """The same compiled call makes as many of its S updates as it is told to."""
+    """The same compiled call makes as many of its S updates as `count` says."""
     size = _trainer(sampling).windows.steps_per_epoch
     ends = []
     for cuts in ([size], [5, 6, size], range(1, size + 1)):

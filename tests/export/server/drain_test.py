@@ -1,4 +1,4 @@
-"""The program: its first lines, its refusals, and an end that answers whatever was asked before."""
+"""The program: its first lines, its errors, and a shutdown that answers the requests in progress."""
 
 import contextlib
 import json

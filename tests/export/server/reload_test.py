@@ -1,4 +1,4 @@
-"""A new version takes over without a failed request; a broken one is reported, and what was there stays."""
+"""A new version takes over without a failed request; a broken one is reported, and the old version stays."""
 
 import re
 import shutil

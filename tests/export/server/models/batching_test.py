@@ -1,4 +1,4 @@
-"""Requests share batches, and nobody can tell by the answers; limits refuse instead of failing."""
+"""Requests share batches without an effect on their answers; limits refuse further requests."""
 
 import concurrent.futures
 import contextlib

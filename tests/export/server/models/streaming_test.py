@@ -90,7 +90,7 @@ def test_length_zero_returns_the_prefix(servable):
 
 
 def test_characters_come_one_by_one(servable, monkeypatch):
-    """When the first is there, the model has read the prefix and no more."""
+    """At the first character, the model has read only the prefix."""
     request = streams.parse('{"prefix": "不分开"}'.encode(), servable)
     steps, call = [], servable.call
     monkeypatch.setattr(servable, 'call', lambda name, inputs: steps.append(name) or call(name, inputs))
