@@ -18,8 +18,7 @@ import pathlib
 from absl import flags
 
 from pipeline import program
-from pipeline.config import CHECKPOINTS
-from pipeline.flag_definitions import define_flags
+from pipeline.flag_definitions import define_checkpoint, define_flags
 from pipeline.limits import Limits
 
 _FLAGS = flags.FLAGS
@@ -35,13 +34,7 @@ def main() -> None:
 
 if __name__ == '__main__':
     flags.DEFINE_string('run_dir', None, 'Run to export. Default: the newest under runs/.')
-    flags.DEFINE_enum(
-        'checkpoint',
-        None,
-        CHECKPOINTS,
-        'latest: the newest weights; best: the weights with the lowest held-out perplexity. Default: best if the run '
-        'has one, else latest.',
-    )
+    define_checkpoint()
     flags.DEFINE_string('model_dir', 'models/charrnn', 'Directory of the versions of the model.')
     define_flags(Limits)
     flags.DEFINE_integer('keep_versions', 0, 'Keep only this many of the newest versions. 0: keep all.', 0)

@@ -18,8 +18,8 @@ from absl import flags
 
 from data.errors import InputError
 from pipeline import program
-from pipeline.config import CHECKPOINTS, DataConfig
-from pipeline.flag_definitions import define_flags
+from pipeline.config import DataConfig
+from pipeline.flag_definitions import define_checkpoint, define_flags
 
 _FLAGS = flags.FLAGS
 _READING = ('encoding', 'newlines', 'max_characters')  # flags that apply to --corpus
@@ -44,12 +44,6 @@ if __name__ == '__main__':
     flags.DEFINE_string('run_dir', None, 'Run to evaluate. Default: the newest under runs/.')
     flags.DEFINE_string('corpus', None, 'Text to evaluate on, as in training. Default: the held-out part of the run.')
     define_flags(DataConfig, _READING, computed={'newlines': 'Default: as in training.'})
-    flags.DEFINE_enum(
-        'checkpoint',
-        None,
-        CHECKPOINTS,
-        'latest: the newest weights; best: the weights with the lowest held-out perplexity. Default: best if the run '
-        'has one, else latest.',
-    )
+    define_checkpoint()
     flags.DEFINE_bool('json', False, 'Print one line of JSON. A number that is not finite is null.')
     program.run(main)

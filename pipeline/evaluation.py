@@ -14,7 +14,7 @@ from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
 from pipeline.dataset import EncodedText, load_corpus
 from pipeline.model import CharRNN, State
-from pipeline.perplexity import perplexity, uniform_nats, unigram_nats
+from pipeline.perplexity import finite, perplexity, uniform_nats, unigram_nats
 from pipeline.run_directory import RunRecord
 
 WINDOW = 1000  # characters per call: enough to hide its overhead, few enough for the logits [T, 1, V]
@@ -71,20 +71,13 @@ class Evaluation:
 
     def to_dict(self) -> dict:
         """Returns the figures ready for JSON: a number that is not finite is None."""
+        keys = ('perplexity', 'nats_per_character', 'bits_per_character')
         figures = {
-            name: {
-                'perplexity': perplexity(n),
-                'nats_per_character': n,
-                'bits_per_character': n / math.log(2),
-            }
+            name: dict(zip(keys, map(finite, (perplexity(n), n, n / math.log(2))), strict=True))
             for name, n in self.nats.items()
         }
-        finite = {
-            name: {key: value if math.isfinite(value) else None for key, value in row.items()}
-            for name, row in figures.items()
-        }
         counts = {name: getattr(self, name) for name in ('num_characters', 'num_predicted', 'unknown_rate')}
-        return counts | finite.pop('model') | finite
+        return counts | figures.pop('model') | figures
 
 
 def evaluate(model: CharRNN, record: RunRecord, text: str, name: str) -> Evaluation:

@@ -23,25 +23,20 @@ _BAR_COLUMNS = 75  # the 20 of Keras' bar and the widest figures on both sides o
 _CLEAR_LINE = '\r\033[K'
 
 
-class _Events:
+class _Events(EventFileWriter):
     """The events of one TensorBoard run; the step of each is its epoch."""
 
     def __init__(self, directory: pathlib.Path, num_epochs_done: int):
         """Makes readers drop the events of later epochs than `num_epochs_done`: a resumed run writes them again."""
-        self._writer = EventFileWriter(str(directory), flush_secs=_FLUSH_SECONDS)
-        self._add(num_epochs_done + 1, session_log=SessionLog(status=SessionLog.START))
-        self.flush = self._writer.flush
-        self.close = self._writer.close
+        super().__init__(str(directory), flush_secs=_FLUSH_SECONDS)
+        self.add(num_epochs_done + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def add(self, epoch: int, **content: SessionLog | Summary) -> None:
+        self.add_event(Event(wall_time=time.time(), step=epoch, **content))
 
     def scalars(self, epoch: int, values: dict[str, float]) -> None:
         for tag, value in values.items():
-            self.summary(epoch, scalar_pb(tag, value))
-
-    def summary(self, epoch: int, summary: Summary) -> None:
-        self._add(epoch, summary=summary)
-
-    def _add(self, step: int, **content: SessionLog | Summary) -> None:
-        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
+            self.add(epoch, summary=scalar_pb(tag, value))
 
 
 def _has_room_for_a_bar() -> bool:
@@ -84,6 +79,7 @@ class Monitor:
             _write_settings(run_dir, settings)
         self._train = _Events(run_dir / 'train', num_epochs_done)
         self._valid = _Events(run_dir / 'valid', num_epochs_done) if has_valid else None
+        self._events = [events for events in (self._train, self._valid) if events]
         self._clock = clock
         self._last_line = clock()
         self._first_step = first_step
@@ -93,7 +89,7 @@ class Monitor:
 
     def flush(self) -> None:
         """Writes all events so far to disk."""
-        for events in self._all():
+        for events in self._events:
             events.flush()
 
     def after_call(self, progress: Progress) -> None:
@@ -130,7 +126,7 @@ class Monitor:
 
     def samples(self, epoch: int, texts: list[str]) -> None:
         """Prints the generated texts and shows them in TensorBoard."""
-        self._train.summary(epoch, text_pb('samples', texts))
+        self._train.add(epoch, summary=text_pb('samples', texts))
         for text in texts:
             self.say(f' - {text}')
 
@@ -143,16 +139,13 @@ class Monitor:
         """Removes the bar and writes all events to disk."""
         if self._bar:
             print(_CLEAR_LINE, end='', flush=True)
-        for events in self._all():
+        for events in self._events:
             events.close()
-
-    def _all(self) -> list[_Events]:
-        return [self._train, self._valid] if self._valid else [self._train]
 
 
 def _write_settings(run_dir: pathlib.Path, settings: dict) -> None:
     """Writes the settings above `train` and `valid`: HParams then shows the metrics of both beside them."""
     events = _Events(run_dir, 0)
     plain = {name: ','.join(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-    events.summary(0, hparams.hparams_pb(plain))
+    events.add(0, summary=hparams.hparams_pb(plain))
     events.close()

@@ -15,6 +15,11 @@ def perplexity(nats: float) -> float:
     return math.exp(nats) if nats < _LARGEST_EXPONENT else nats if math.isnan(nats) else math.inf
 
 
+def finite(value: float | None) -> float | None:
+    """Returns `value`, or None if JSON cannot represent it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def uniform_nats(vocabulary_size: int) -> float:
     """Returns the loss if all V characters are equally likely: ln V."""
     return math.log(vocabulary_size)

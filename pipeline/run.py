@@ -107,26 +107,14 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
         has_valid=dataset.valid is not None,
         settings=config.to_dict(),
     )
-    held_out = _held_out(dataset.valid, trainer, run_dir) if dataset.valid else None
-    generator = Generator(model, dataset.vocabulary)
+    valid_loss = None
+    if dataset.valid:
+        valid_loss = functools.partial(Scorer(model, jit=config.training.jit).nats, dataset.valid.ids)
+    best, generator = BestCheckpoint(run_dir, model), Generator(model, dataset.vocabulary)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
-        Run(trainer, dataset.ids, checkpoints, monitor, profiler, stop, generator, held_out).train()
+        Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, generator, valid_loss).train()
     _say_what_next(run_dir, stop, profiler)
     return stop.exit_code
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldOut:
-    """Evaluation of a run on its held-out part."""
-
-    loss: Callable[[], float]
-    """Returns nats per character under the current weights."""
-    best: BestCheckpoint
-
-
-def _held_out(valid: EncodedText, trainer: Trainer, run_dir: pathlib.Path) -> HeldOut:
-    scorer = Scorer(trainer.model, jit=trainer.config.jit)
-    return HeldOut(functools.partial(scorer.nats, valid.ids), BestCheckpoint(run_dir, trainer.model))
 
 
 @dataclasses.dataclass
@@ -137,12 +125,14 @@ class Run:
     ids: np.ndarray
     """`[N] int32`, the training part."""
     checkpoints: Checkpoints
+    best: BestCheckpoint
     monitor: Monitor
     profiler: Profiler
     stop: StopRequest
     generator: Generator | None
     """None: no samples."""
-    held_out: HeldOut | None
+    valid_loss: Callable[[], float] | None
+    """Returns the loss on the held-out part under the current weights, in nats per character."""
     hint_given: bool = False
 
     def train(self) -> None:
@@ -172,8 +162,9 @@ class Run:
         config = self.trainer.config
         due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
         valid_nats = None
-        if self.held_out and _is_multiple(progress.epoch, config.evaluate_every):
-            valid_nats = self._evaluate(self.held_out, progress)
+        if self.valid_loss and _is_multiple(progress.epoch, config.evaluate_every):
+            valid_nats = self.valid_loss()
+            self._note_valid(progress, valid_nats)
         self.monitor.after_epoch(progress, due, valid_nats)
         if self.generator and due and config.sample_every and config.prefixes:
             self.monitor.samples(progress.epoch, self.generator.texts(config.prefixes, config.sample_length))
@@ -181,16 +172,14 @@ class Run:
             self.monitor.say(hint)
             self.hint_given = True
 
-    def _evaluate(self, held_out: HeldOut, progress: Progress) -> float:
-        """Returns the held-out loss after an epoch, in nats per character; saves the weights if it is the lowest.
+    def _note_valid(self, progress: Progress, nats: float) -> None:
+        """Saves the weights if their held-out loss, `nats`, is the lowest so far.
 
         Early stopping is updated after the save: a run that is killed in between repeats the epoch.
         """
-        nats = held_out.loss()
         if self.trainer.early_stopping.improves(nats):
-            held_out.best.save(progress.step, progress.epoch, nats, progress.loss)
+            self.best.save(progress.step, progress.epoch, nats, progress.loss)
         self.trainer.early_stopping.note(nats)
-        return nats
 
     def _save(self) -> None:
         """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""

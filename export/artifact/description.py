@@ -21,7 +21,6 @@ The other keys are null if the weights do not come from a run directory:
 
 import dataclasses
 import json
-import math
 import pathlib
 import platform
 import tomllib
@@ -34,7 +33,7 @@ from export.artifact.artifact import Artifact
 from export.artifact.versions import DESCRIPTION
 from pipeline import checkpoints, run_directory
 from pipeline.config import Config
-from pipeline.perplexity import perplexity
+from pipeline.perplexity import finite, perplexity
 from pipeline.run_directory import RunRecord
 
 _FORMAT = 1
@@ -59,7 +58,7 @@ def read_source(run_dir: pathlib.Path, recorded: RunRecord, path: pathlib.Path) 
         recorded.config,
         {'name': data.corpus, 'sha256': recorded.corpus_sha256},
         {'name': f'{path.parent.name}/{path.name}', 'step': checkpoints.step_of(path)},
-        {part: None if n is None else _finite(perplexity(n)) for part, n in nats.items()},
+        {part: None if n is None else finite(perplexity(n)) for part, n in nats.items()},
     )
 
 
@@ -98,7 +97,3 @@ def _versions() -> dict[str, str]:
         'keras': keras.__version__,
         'python': platform.python_version(),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -41,10 +41,10 @@ def _trainer(**config) -> Trainer:
 def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) -> None:
     checkpoints = Checkpoints(run_dir, trainer, every)
     checkpoints.restore()
-    held_out = run.HeldOut(loss, BestCheckpoint(run_dir, trainer.model)) if loss else None
+    best = BestCheckpoint(run_dir, trainer.model)
     monitor = Monitor(run_dir, 0, 1, 0, has_valid=loss is not None, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
-        run.Run(trainer, IDS, checkpoints, monitor, Profiler(run_dir, None), stop, None, held_out).train()
+        run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, None, loss).train()
 
 
 def _best(run_dir) -> dict:
