@@ -20,6 +20,7 @@ from absl import flags
 
 from data.download import data_home
 from data.errors import InputError
+from data.files import write_whole
 from experiments import logs, pictures, plan, report
 from pipeline import program
 
@@ -52,9 +53,7 @@ def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
     lines = [f'$ {run.command}', *result.stdout.splitlines(), f'(whole program: {seconds:.1f} s)']
     lines += [logs.loss_line(loss) for loss in losses]
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f'{run.name}.part'
-    aside.write_text('\n'.join(lines) + '\n', 'utf-8')
-    aside.rename(folder / f'{run.name}.log')
+    write_whole(folder / f'{run.name}.log', '\n'.join(lines) + '\n')
 
 
 def _losses(runs: pathlib.Path) -> list[logs.Loss]:
