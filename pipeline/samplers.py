@@ -26,7 +26,9 @@ def sample(
         scaled = (logits - tf.reduce_max(logits, -1, keepdims=True)) / tf.maximum(temperature, 1e-30)[:, tf.newaxis]
         weights = tf.exp(scaled)
         filtering = tf.reduce_any(top_k > 0) | tf.reduce_any(top_p < 1)
-        kept = tf.cond(filtering, lambda: nucleus(weights, top_k, top_p), lambda: tf.ones_like(weights, tf.bool))
+        kept = tf.cond(
+            filtering, lambda: nucleus(logits, weights, top_k, top_p), lambda: tf.ones_like(weights, tf.bool)
+        )
         chosen = inverse_cdf(tf.where(kept, weights, 0.0), uniform)
         return tf.where(temperature > 0, chosen, greedy(logits))
 
@@ -38,29 +40,33 @@ def greedy(logits: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, -1, output_type=tf.int32)
 
 
-def nucleus(weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
+def nucleus(logits: tf.Tensor, weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
     """Returns the characters to choose from, `[N, V] bool`.
 
     They are the k most likely characters (Fan et al. 2018), reduced to the smallest set of the most likely ones that
     reaches the fraction p of their sum (Holtzman et al. 2020). At least one remains; of ties, the first.
 
-    `weights`, `[N, V] float32`, are proportional to the probabilities.
+    `weights`, `[N, V] float32`, are proportional to the probabilities. `logits` `[N, V]` rank the characters: at a high
+    temperature different logits may have equal weights.
     """
     size = weights.shape[-1]
     if size <= _FEW:
-        return _nucleus(weights, top_k, top_p, size)[0]
-    kept, enough = _nucleus(weights, top_k, top_p, _FEW)
-    return tf.cond(tf.reduce_all(enough), lambda: kept, lambda: _nucleus(weights, top_k, top_p, size)[0])
+        return _nucleus(logits, weights, top_k, top_p, size)[0]
+    kept, enough = _nucleus(logits, weights, top_k, top_p, _FEW)
+    return tf.cond(tf.reduce_all(enough), lambda: kept, lambda: _nucleus(logits, weights, top_k, top_p, size)[0])
 
 
-def _nucleus(weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _nucleus(
+    logits: tf.Tensor, weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor, count: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the nucleus, and whether that of each row is within its `count` most likely characters, `[N] bool`.
 
     If it is, a larger count gives the same bits, because the sums have the same terms in the same order. So a row does
     not depend on another row that needs a larger count.
     """
     size = weights.shape[-1]
-    ordered, order = tf.math.top_k(weights, count)
+    ranked, order = tf.math.top_k(logits, count)
+    ordered = tf.gather(weights, order, batch_dims=1)
     before = tf.cumsum(ordered, -1, exclusive=True)
     reached = before + ordered
     rank, k = tf.range(count), tf.where(top_k > 0, tf.minimum(top_k, size), size)
@@ -69,8 +75,8 @@ def _nucleus(weights: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor, count: int)
     enough = tf.where(k < size, k <= count, (top_p >= 1) | (reached[:, -1] >= wanted))
     within = (rank < k[:, tf.newaxis]) & ((before < wanted[:, tf.newaxis]) | (top_p >= 1)[:, tf.newaxis])
     last = tf.maximum(tf.reduce_sum(tf.cast(within, tf.int32), -1, keepdims=True) - 1, 0)
-    threshold, last_id = tf.gather(ordered, last, batch_dims=1), tf.gather(order, last, batch_dims=1)
-    kept = (weights > threshold) | ((weights == threshold) & (tf.range(size) <= last_id))
+    threshold, last_id = tf.gather(ranked, last, batch_dims=1), tf.gather(order, last, batch_dims=1)
+    kept = (logits > threshold) | ((logits == threshold) & (tf.range(size) <= last_id))
     return kept | ((k == size) & (top_p >= 1))[:, tf.newaxis], enough
 
 

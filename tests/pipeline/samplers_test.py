@@ -38,6 +38,8 @@ def _expected(kept: list[int], temperature: float = 1.0) -> np.ndarray:
         ({'temperature': 0.0}, _expected([1])),
         ({'top_k': 1}, _expected([1])),
         ({'top_k': 3}, _expected([1, 3, 4])),
+        ({'top_k': 1, 'temperature': 3e38}, _expected([1])),  # all weights are 1 then: the logits rank
+        ({'top_k': 2, 'temperature': 3e38}, _expected([1, 3], 3e38)),
         ({'top_k': 99}, _expected([0, 1, 2, 3, 4])),
         ({'top_p': 0.39}, _expected([1])),
         ({'top_p': 0.41}, _expected([1, 3])),
@@ -65,9 +67,9 @@ def test_ends_of_the_uniform_range_choose_a_possible_character(uniform):
         assert _sample(impossible_ends, [uniform])[0] == (1 if uniform == 0 else 2)
 
 
-def _nucleus_of_row(weights: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
+def _nucleus_of_row(logits: np.ndarray, weights: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
     """By its definition, in float64."""
-    order = np.argsort(-weights, kind='stable')[: top_k or None]
+    order = np.argsort(-logits, kind='stable')[: top_k or None]
     before = np.cumsum(weights[order].astype(float)) - weights[order]
     kept = np.zeros(len(weights), bool)
     kept[order[before < top_p * weights[order].sum(dtype=float)] if top_p < 1 else order] = True
@@ -79,14 +81,15 @@ def test_nucleus_of_a_large_vocabulary_equals_its_definition_in_any_batch(spread
     """Some rows need more of the order than the few that are looked at first, and the others must not notice."""
     knobs = [(0, 0.3), (0, 0.9), (0, 0.999), (5, 1.0), (40, 0.5), (41, 1.0), (200, 0.9), (999, 0.95), (0, 1.0)]
     top_k, top_p = (np.array(column) for column in zip(*knobs, strict=True))
-    weights = np.exp(np.random.default_rng(1).normal(0, spread, [len(knobs), 300])).astype('f4')
-    weights[:, 7] = weights[:, 3]
+    logits = np.random.default_rng(1).normal(0, spread, [len(knobs), 300]).astype('f4')
+    logits[:, 7] = logits[:, 3]
+    weights = np.exp(logits)
 
     def kept(rows) -> np.ndarray:
-        columns = weights[rows], top_k[rows].astype('i4'), top_p[rows].astype('f4')
+        columns = logits[rows], weights[rows], top_k[rows].astype('i4'), top_p[rows].astype('f4')
         return samplers.nucleus(*map(tf.constant, columns)).numpy()
 
-    expected = [_nucleus_of_row(*row) for row in zip(weights, top_k, top_p, strict=True)]
+    expected = [_nucleus_of_row(*row) for row in zip(logits, weights, top_k, top_p, strict=True)]
     np.testing.assert_array_equal(kept(slice(None)), expected)
     for row in range(len(knobs)):
         np.testing.assert_array_equal(kept([row])[0], expected[row])
