@@ -3,7 +3,7 @@
 Examples:
 
   python -m export.generate --prefix=分开
-  python -m export.generate --prefix=分开,不分开 --length=100 --temperature=0.8 --top_p=0.95 --seed=7
+  python -m export.generate --prefix=分开 --prefix=不分开 --length=100 --temperature=0.8 --top_p=0.95 --seed=7
   python -m export.generate --prefix=分开 --temperature=1 --num_samples=5 --json       (one JSON object per line)
   python -m export.generate --prefix_file=prefixes.txt                                 (one per line; -: stdin)
   python -m export.generate --prefix=分开 --server=http://localhost:8501               (a terminal shows it in progress)
@@ -17,6 +17,7 @@ import pathlib
 from absl import flags
 
 from data.errors import InputError
+from data.files import tensorflow_path
 from export.artifact.text_request import sample_requests
 from export.client.prefixes import read_prefixes
 from export.client.printing import TextModel, print_texts
@@ -30,11 +31,11 @@ def main() -> None:
     if (_FLAGS.prefix is None) == (_FLAGS.prefix_file is None):
         given = 'neither' if _FLAGS.prefix is None else 'both'
         raise InputError(f'give either --prefix=分开 or --prefix_file=prefixes.txt, not {given}.')
-    prefixes = read_prefixes(_FLAGS.prefix_file) if _FLAGS.prefix is None else _FLAGS.prefix or ['']
+    prefixes = read_prefixes(_FLAGS.prefix_file) if _FLAGS.prefix is None else _FLAGS.prefix
     knobs = {name: _FLAGS[name].value for name in ('length', 'temperature', 'top_k', 'top_p')}
     requests = sample_requests(prefixes, _FLAGS.num_samples, _FLAGS.seed, **knobs)
     if _FLAGS.server is None:
-        model = _load(pathlib.Path(_FLAGS.model_dir))
+        model = _load(tensorflow_path('model_dir', _FLAGS.model_dir))
     elif _FLAGS['model_dir'].present:
         raise InputError('give --model_dir or --server, not both: a server chooses its own model directory.')
     else:
@@ -60,9 +61,7 @@ if __name__ == '__main__':
         'Server to use instead of --model_dir, the bundled one or TensorFlow Serving: '
         'http://host:port[/v1/models/NAME[/versions/N]]. NAME defaults to charrnn.',
     )
-    flags.DEFINE_list(
-        'prefix', None, 'Prefixes, separated by commas. Put a prefix that contains a comma in double quotes.'
-    )
+    flags.DEFINE_multi_string('prefix', None, 'Prefix, used unchanged. Repeat the flag for several.')
     flags.DEFINE_string('prefix_file', None, 'UTF-8 file with one prefix per line, used unchanged. -: stdin.')
     flags.DEFINE_integer('num_samples', 1, 'Texts per prefix.', lower_bound=1, upper_bound=1_000_000)
     flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=2**31 - 1)

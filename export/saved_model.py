@@ -13,10 +13,9 @@ only when it is complete, so a server may watch <model_dir>. Beside the SavedMod
 the model, assets.extra/charrnn.json, and warm-up requests for TensorFlow Serving.
 """
 
-import pathlib
-
 from absl import flags
 
+from data.files import tensorflow_path
 from pipeline import program
 from pipeline.flag_definitions import define_checkpoint, define_flags
 from pipeline.limits import Limits
@@ -26,10 +25,11 @@ _FLAGS = flags.FLAGS
 
 def main() -> None:
     limits = Limits(_FLAGS.max_length, _FLAGS.max_prefix)
+    run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else None
+    model_dir = tensorflow_path('model_dir', _FLAGS.model_dir)
     from export.artifact.from_run import export_run
 
-    run_dir = pathlib.Path(_FLAGS.run_dir) if _FLAGS.run_dir else None
-    export_run(run_dir, pathlib.Path(_FLAGS.model_dir), _FLAGS.checkpoint, limits, _FLAGS.keep_versions)
+    export_run(run_dir, model_dir, _FLAGS.checkpoint, limits, _FLAGS.keep_versions)
 
 
 if __name__ == '__main__':

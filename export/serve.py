@@ -11,13 +11,13 @@ Flags that TensorFlow Serving has too have the same names here.
 """
 
 import dataclasses
-import pathlib
 import types
 from typing import Any
 
 from absl import flags
 
 from data.errors import InputError
+from data.files import user_path
 from export.server.options import BatchingOptions, Options
 from pipeline import program
 from pipeline.flag_definitions import define_flags
@@ -34,7 +34,7 @@ def main() -> None:
     options = Options(**values(Options), batches=batches)
     process, config = import_server()
     if _FLAGS.model_config_file:
-        models = config.read(pathlib.Path(_FLAGS.model_config_file))
+        models = config.read(user_path('model_config_file', _FLAGS.model_config_file))
     else:
         models = [config.single(_FLAGS.model_name, _FLAGS.model_base_path, _FLAGS.model_version_policy)]
     process.serve(models, options)

@@ -171,8 +171,8 @@ class TrainingConfig:
     sample_length: int = setting(50, 'Characters that a sample adds to its prefix.', lowest=0, highest=_LONGEST_SAMPLE)
     prefixes: tuple[str, ...] = setting(
         ('分开', '不分开'),
-        'Prefixes of the samples, separated by commas. Put a prefix that contains a comma in double quotes. If the '
-        'text does not contain the characters of the default prefixes, its first word is used instead.',
+        'Prefix of a sample, used unchanged. Repeat the flag for several. --prefixes= alone: no samples. If the text '
+        'does not contain the characters of the default prefixes, its first word is used instead.',
     )
 
     def __post_init__(self):
@@ -187,7 +187,7 @@ class TrainingConfig:
             )
         if not all(self.prefixes):
             raise InputError(
-                f'prefixes={",".join(self.prefixes)!r} contains an empty prefix: each needs one character or more.'
+                f'prefixes={list(self.prefixes)} contains an empty prefix: each needs one character or more.'
             )
 
     def _check_optimizer(self) -> None:

@@ -12,11 +12,10 @@ frequency in the training part. A run with --min_count of 2 or more reads charac
 other runs leave them out. The report counts these characters. Do not compare perplexities of runs that differ in this.
 """
 
-import pathlib
-
 from absl import flags
 
 from data.errors import InputError
+from data.files import tensorflow_path
 from pipeline import program
 from pipeline.config import DataConfig
 from pipeline.flag_definitions import define_checkpoint, define_flags
@@ -31,7 +30,7 @@ def main() -> None:
         raise InputError(f'--{stray[0]} applies to --corpus, which is not given. Give both or neither.')
     from pipeline import evaluation, run_directory  # imports TensorFlow, which takes seconds
 
-    run_dir = pathlib.Path(_FLAGS.run_dir) if _FLAGS.run_dir else run_directory.latest_run_dir()
+    run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else run_directory.latest_run_dir()
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
     checkpoint, name, found = evaluation.evaluate_run(run_dir, _FLAGS.checkpoint, given)
     if _FLAGS.json:

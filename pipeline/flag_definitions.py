@@ -50,4 +50,4 @@ def _define(field: dataclasses.Field, default: Any, help_text: str) -> None:
     elif field.type is str:
         flags.DEFINE_string(field.name, default, help_text)
     else:
-        flags.DEFINE_list(field.name, list(default), help_text)
+        flags.DEFINE_multi_string(field.name, list(default), help_text)

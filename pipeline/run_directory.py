@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import platform
+import re
 from collections.abc import Iterator
 
 import filelock
@@ -20,6 +21,7 @@ from data.vocabulary import Vocabulary
 from pipeline.config import Config, differences
 
 RUNS = pathlib.Path('runs')
+_LONGEST_NAME = 60  # characters
 _CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', '.lock'
 
 
@@ -40,8 +42,7 @@ def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
     Raises:
       InputError: it cannot be written.
     """
-    name = pathlib.PurePath(config.data.corpus.rstrip('/')).name.split('.')[0].strip('*?') or 'corpus'
-    name = f'{name}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
+    name = f'{_plain_name(config.data.corpus)}-{config.data.sampling}-{now:%Y%m%d-%H%M%S}'
     try:
         RUNS.mkdir(exist_ok=True)
         number = 1
@@ -53,6 +54,12 @@ def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
             number += 1
     except OSError as error:
         raise InputError(f'no new run can be written under {RUNS}/: {error}. Name a place with --run_dir.') from error
+
+
+def _plain_name(corpus: str) -> str:
+    """Returns the last part of a path or URL in letters, digits, `_`, `.` and `-`, without the ends of text files."""
+    name = re.sub(r'(\.(txt|gz|zip))+$', '', pathlib.PurePath(corpus.rstrip('/')).name, flags=re.IGNORECASE)
+    return re.sub(r'[^\w.]+', '-', name).strip('-.')[:_LONGEST_NAME] or 'corpus'
 
 
 def latest_run_dir() -> pathlib.Path:

@@ -4,7 +4,7 @@ Without flags it repeats the experiment of section 6.4 of Dive into Deep Learnin
 lyrics. Examples:
 
   python -m pipeline.train
-  python -m pipeline.train --corpus=my_novel.txt --newlines=keep --prefixes="Once upon,It was"
+  python -m pipeline.train --corpus=my_novel.txt --newlines=keep --prefixes="Once upon" --prefixes="It was"
   python -m pipeline.train --corpus="texts/**/*.txt" --sampling=consecutive --hidden_size=512
   python -m pipeline.train --cell=lstm --num_layers=2 --dropout=0.2
   python -m pipeline.train --flagfile=pipeline/presets/gru.flags    (an experiment of the book)
@@ -14,10 +14,9 @@ lyrics. Examples:
 Ctrl-C saves and stops; the same command resumes the run. To watch: tensorboard --logdir=runs
 """
 
-import pathlib
-
 from absl import flags
 
+from data.files import tensorflow_path
 from pipeline import program
 from pipeline.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pipeline.flag_definitions import define_flags
@@ -36,7 +35,9 @@ flags.DEFINE_string(
 
 def main() -> int:
     given = {name: _FLAGS[name].value for name in Config().to_dict() if _FLAGS[name].present}
-    run_dir = pathlib.Path(_FLAGS.run_dir) if _FLAGS.run_dir else None
+    if given.get('prefixes') == ['']:
+        given['prefixes'] = []
+    run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else None
     config = Config() if run_dir else Config.from_dict(given)
     from pipeline import run_directory  # imports TensorFlow, which takes seconds
     from pipeline.run import run

@@ -81,7 +81,7 @@ def test_export_uses_the_newest_run_and_generate_the_newest_version(trained, run
     assert exported.returncode == 0, exported.stderr
     assert 'models/charrnn/1' in exported.stdout
     last_samples = [line[3:] for line in trained.stdout.splitlines() if line.startswith(' - ')][-2:]
-    generated = run('export.generate', '--prefix=分开,不分开', '--length=10')
+    generated = run('export.generate', '--prefix=分开', '--prefix=不分开', '--length=10')
     assert generated.stdout.splitlines() == last_samples
     assert generated.stderr == ''
 

@@ -34,6 +34,6 @@ def export_run(
     for removed in versions.remove_old(model_dir, keep_versions):
         print(f'removed {removed}')
     candidates = (*recorded.config.training.prefixes, *recorded.vocabulary.characters)
-    prefix = command_line.list_item(next(filter(command_line.can_be_list_item, candidates), ''))
+    prefix = next(filter(str.isprintable, candidates), '')
     length = min(_EXAMPLE_LENGTH, limits.max_length)
     print(f'Next: {command_line.command("export.generate", model_dir=model_dir, prefix=prefix, length=length)}')

@@ -1,9 +1,9 @@
 """Prefixes from a file."""
 
-import pathlib
 import sys
 
 from data.errors import InputError
+from data.files import user_path
 
 
 def read_prefixes(path: str) -> list[str]:
@@ -13,7 +13,7 @@ def read_prefixes(path: str) -> list[str]:
       InputError: the file cannot be read or is not UTF-8, or a line is empty.
     """
     try:
-        content = sys.stdin.buffer.read() if path == '-' else pathlib.Path(path).read_bytes()
+        content = sys.stdin.buffer.read() if path == '-' else user_path('prefix_file', path).read_bytes()
         text = content.decode('utf-8-sig')
     except OSError as error:
         raise InputError(f'prefix_file={path!r} cannot be read: {error.strerror}.') from error

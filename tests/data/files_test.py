@@ -1,10 +1,26 @@
-"""Files that appear complete or not at all."""
+"""Paths that users name, and files that appear complete or not at all."""
 
 import os
 
 import pytest
 
-from data.files import write_whole
+from data.errors import InputError
+from data.files import tensorflow_path, user_path, write_whole
+
+
+def test_home_directory_is_expanded(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/someone')
+    assert str(user_path('run_dir', '~/x')) == str(tensorflow_path('run_dir', '~/x')) == '/home/someone/x'
+    assert str(user_path('run_dir', 'a/~')) == 'a/~'
+    with pytest.raises(InputError, match=r"prefix_file='~nobody-here/x' cannot be expanded"):
+        user_path('prefix_file', '~nobody-here/x')
+
+
+@pytest.mark.parametrize('value', ['novel [1999]', 'a?', '*', 'a\\b', '~/a]'])
+def test_pattern_characters_in_a_directory_for_tensorflow_are_refused(value):
+    with pytest.raises(InputError, match=r'model_dir=.* contains .*TensorFlow reads .* as a pattern'):
+        tensorflow_path('model_dir', value)
+    assert user_path('model_dir', value)
 
 
 def test_writes_utf8_and_replaces_the_file(tmp_path):

@@ -124,8 +124,19 @@ def test_folder_without_a_run_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ('corpus', 'name'),
-    [('lyrics', 'lyrics'), ('books/Emma.txt', 'Emma'), ('folder/', 'folder'), ('a/*.txt', 'corpus'), ('y.txt.gz', 'y')],
-)  # fmt: skip
+    [
+        ('lyrics', 'lyrics'),
+        ('books/Emma.txt', 'Emma'),
+        ('folder/', 'folder'),
+        ('a/*.txt', 'corpus'),
+        ('y.txt.gz', 'y'),
+        ('novel [1999].txt', 'novel-1999'),  # TensorFlow reads [1999] in a path as a pattern
+        ('[ab]*.txt', 'ab'),
+        ('poems [vol. 2]', 'poems-vol.-2'),
+        ('Dr. Faust.TXT', 'Dr.-Faust'),
+        ('a' * 250 + '.txt', 'a' * 60),
+    ],
+)
 def test_new_run_dir_has_a_unique_name_of_corpus_and_time(tmp_path, monkeypatch, corpus, name):
     monkeypatch.chdir(tmp_path)
     config, now = Config.from_dict({'corpus': corpus}), datetime.datetime(2026, 1, 2, 3, 4, 5)

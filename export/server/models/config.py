@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from data.errors import InputError
+from data.files import tensorflow_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,8 @@ def single(name: str, base_path: str, policy: str) -> ModelConfig:
     """Returns the config of one model; `policy`: `latest` or `all`. Raises `InputError` if `name` is empty."""
     if not name:
         raise InputError('model_name is empty: set the name of the model in requests.')
-    return ModelConfig(name, pathlib.Path(base_path), latest=1 if policy == 'latest' else None)
+    latest = 1 if policy == 'latest' else None
+    return ModelConfig(name, tensorflow_path('model_base_path', base_path), latest)
 
 
 def read(path: pathlib.Path) -> list[ModelConfig]:
@@ -51,7 +53,7 @@ def read(path: pathlib.Path) -> list[ModelConfig]:
 
 
 def _model(entry: model_server_config_pb2.ModelConfig) -> ModelConfig:
-    model = ModelConfig(entry.name, pathlib.Path(entry.base_path), labels=dict(entry.version_labels))
+    model = ModelConfig(entry.name, tensorflow_path('base_path', entry.base_path), labels=dict(entry.version_labels))
     policy = entry.model_version_policy.WhichOneof('policy_choice')
     if policy == 'all':
         return dataclasses.replace(model, latest=None)
