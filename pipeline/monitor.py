@@ -1,11 +1,13 @@
 """Reports on a run: lines and a progress bar in the console, curves and samples in TensorBoard."""
 
+import contextlib
 import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import tensorflow as tf
 from keras.utils import Progbar
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -33,10 +35,6 @@ class _Events(EventFileWriter):
 
     def add(self, epoch: int, **content: SessionLog | Summary) -> None:
         self.add_event(Event(wall_time=time.time(), step=epoch, **content))
-
-    def scalars(self, epoch: int, values: dict[str, float]) -> None:
-        for tag, value in values.items():
-            self.add(epoch, summary=scalar_pb(tag, value))
 
 
 def _has_room_for_a_bar() -> bool:
@@ -77,9 +75,8 @@ class Monitor:
         """
         if settings and not first_step:
             _write_settings(run_dir, settings)
-        self._train = _Events(run_dir / 'train', num_epochs_done)
-        self._valid = _Events(run_dir / 'valid', num_epochs_done) if has_valid else None
-        self._events = [events for events in (self._train, self._valid) if events]
+        parts = ('train', 'valid') if has_valid else ('train',)
+        self._events = {part: _Events(run_dir / part, num_epochs_done) for part in parts}
         self._clock = clock
         self._last_line = clock()
         self._first_step = first_step
@@ -89,8 +86,9 @@ class Monitor:
 
     def flush(self) -> None:
         """Writes all events so far to disk."""
-        for events in self._events:
-            events.flush()
+        with self._curves():
+            for events in self._events.values():
+                events.flush()
 
     def after_call(self, progress: Progress) -> None:
         """Moves the bar."""
@@ -105,19 +103,18 @@ class Monitor:
 
         `valid_nats` is the held-out loss, in nats per character; None: not evaluated after this epoch.
         """
-        self._train.scalars(
-            progress.epoch,
-            {
-                'perplexity': progress.perplexity,
-                'loss': progress.loss,
-                'gradients/global_norm': progress.global_norm,
-                'gradients/clipped_fraction': progress.clipped_fraction,
-                'learning_rate': progress.learning_rate,
-                'characters_per_second': self._characters / self._seconds,
-            },
-        )
-        if self._valid and valid_nats is not None:
-            self._valid.scalars(progress.epoch, {'perplexity': perplexity(valid_nats), 'loss': valid_nats})
+        scalars = {
+            'perplexity': progress.perplexity,
+            'loss': progress.loss,
+            'gradients/global_norm': progress.global_norm,
+            'gradients/clipped_fraction': progress.clipped_fraction,
+            'learning_rate': progress.learning_rate,
+            'characters_per_second': self._characters / self._seconds,
+        }
+        self._add('train', progress.epoch, [scalar_pb(tag, value) for tag, value in scalars.items()])
+        if valid_nats is not None:
+            scalars = {'perplexity': perplexity(valid_nats), 'loss': valid_nats}
+            self._add('valid', progress.epoch, [scalar_pb(tag, value) for tag, value in scalars.items()])
         silent = not self._bar and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
         if line_is_due or silent:
             line = f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec'
@@ -126,7 +123,7 @@ class Monitor:
 
     def samples(self, epoch: int, texts: list[str]) -> None:
         """Prints the generated texts and shows them in TensorBoard."""
-        self._train.add(epoch, summary=text_pb('samples', texts))
+        self._add('train', epoch, [text_pb('samples', texts)])
         for text in texts:
             self.say(f' - {text}')
 
@@ -139,8 +136,23 @@ class Monitor:
         """Removes the bar and writes all events to disk."""
         if self._bar:
             print(_CLEAR_LINE, end='', flush=True)
-        for events in self._events:
-            events.close()
+        with self._curves():
+            for events in self._events.values():
+                events.close()
+
+    def _add(self, part: str, epoch: int, summaries: list[Summary]) -> None:
+        with self._curves():
+            for summary in summaries if part in self._events else []:
+                self._events[part].add(epoch, summary=summary)
+
+    @contextlib.contextmanager
+    def _curves(self) -> Iterator[None]:
+        """Gives up the curves, and not the run, if they cannot be written, as on a full disk."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            self._events = {}
+            self.say(f'the curves for TensorBoard cannot be written and end here: {str(error).splitlines()[0]}')
 
 
 def _write_settings(run_dir: pathlib.Path, settings: dict) -> None:

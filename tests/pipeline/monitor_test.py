@@ -2,6 +2,7 @@
 
 import math
 import re
+import resource
 
 import pytest
 import tensorflow as tf
@@ -152,3 +153,23 @@ def test_run_without_a_held_out_part_has_no_valid_curves(tmp_path):
     monitor.after_epoch(PROGRESS, line_is_due=False)
     monitor.close()
     assert [path.name for path in tmp_path.iterdir()] == ['train']
+
+
+def test_full_disk_ends_the_curves_and_not_the_run(tmp_path, capsys):
+    """A limit on the size of files simulates a full disk."""
+    monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
+    monitor.flush()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        for epoch in (1, 2):
+            monitor.after_call(PROGRESS)
+            monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=1.0)
+            monitor.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    monitor.samples(2, ['分开'])
+    monitor.close()
+    printed = capsys.readouterr().out
+    assert printed.count('the curves for TensorBoard cannot be written and end here:') == 1
+    assert printed.count('epoch 2, perplexity') == 1
