@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import shutil
 import sys
 import time
@@ -123,7 +124,7 @@ class Monitor:
 
     def samples(self, epoch: int, texts: list[str]) -> None:
         """Prints the generated texts and shows them in TensorBoard."""
-        self._add('train', epoch, [text_pb('samples', texts)])
+        self._add('train', epoch, [text_pb('samples', [_code_block(text) for text in texts])])
         for text in texts:
             self.say(f' - {text}')
 
@@ -153,6 +154,12 @@ class Monitor:
         except (OSError, tf.errors.OpError) as error:
             self._events = {}
             self.say(f'the curves for TensorBoard cannot be written and end here: {str(error).splitlines()[0]}')
+
+
+def _code_block(text: str) -> str:
+    """Returns Markdown that shows `text` unchanged; TensorBoard reads samples as Markdown."""
+    fence = '`' * max(3, 1 + max((len(run) for run in re.findall('`+', text)), default=0))
+    return f'{fence}\n{text}\n{fence}'
 
 
 def _write_settings(run_dir: pathlib.Path, settings: dict) -> None:

@@ -28,6 +28,8 @@ from pipeline.profiler import Profiler
 from pipeline.run_directory import RunRecord
 from pipeline.trainer import Progress, Trainer
 
+_STOPPING = 'saves after this call and stops; a second signal stops at once, without saving'
+
 
 def run(config: Config, run_dir: pathlib.Path | None) -> int:
     """Starts or resumes the run in `run_dir`; returns the exit code.
@@ -111,7 +113,7 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     if dataset.valid:
         valid_loss = functools.partial(Scorer(model, jit=config.training.jit).nats, dataset.valid.ids)
     best, generator = BestCheckpoint(run_dir, model), Generator(model, dataset.vocabulary)
-    with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest() as stop:
+    with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop:
         Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, generator, valid_loss).train()
     _say_what_next(run_dir, stop, profiler)
     return stop.exit_code

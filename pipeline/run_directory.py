@@ -8,6 +8,7 @@ import json
 import pathlib
 import platform
 import re
+import sys
 from collections.abc import Iterator
 
 import filelock
@@ -81,8 +82,10 @@ def exists(run_dir: pathlib.Path) -> bool:
 def lock(run_dir: pathlib.Path) -> Iterator[None]:
     """Locks `run_dir` against other runs; the system releases the lock of a process that dies.
 
+    Warns on stderr, and does not lock, if the file system has no locks.
+
     Raises:
-      InputError: another process holds it, or it cannot be written or locked.
+      InputError: another process holds the lock, or `run_dir` cannot be written.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -95,7 +98,8 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
     except filelock.Timeout as error:
         raise InputError(f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.') from error
     except OSError as error:
-        raise InputError(f'run_dir {str(run_dir)!r} cannot be locked: {error}. Use another --run_dir.') from error
+        reason = f'the file system of run_dir {str(run_dir)!r} has no locks: {error}'
+        print(f'warning: {reason}. Do not start a second run there.', file=sys.stderr)
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """Signals as requests."""
 
+import concurrent.futures
 import signal
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from pipeline.interrupts import StopRequest
 
 
-@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_records_a_signal_and_its_exit_code(number, code):
     with StopRequest() as stop:
         assert stop.signal is None
@@ -15,6 +16,28 @@ def test_records_a_signal_and_its_exit_code(number, code):
         signal.raise_signal(number)
         assert stop.signal == number
     assert stop.exit_code == code
+
+
+def test_notice_is_printed_when_the_signal_arrives(capfd):
+    with StopRequest('saves and stops'):
+        assert capfd.readouterr().err == ''
+        signal.raise_signal(signal.SIGTERM)
+        assert capfd.readouterr().err == '\nSIGTERM: saves and stops\n'
+
+
+def test_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_record_no_signal():
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: StopRequest().__enter__().exit_code).result() == 0
 
 
 def test_second_signal_has_its_usual_effect():

@@ -1,11 +1,13 @@
 """What is shown of a run: the console as printed, TensorBoard as read back from its files."""
 
+import html
 import math
 import re
 import resource
 
 import pytest
 import tensorflow as tf
+from tensorboard import plugin_util
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -76,7 +78,6 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
         monitor.after_call(PROGRESS)
         progress = Progress(**{**vars(PROGRESS), 'epoch': epoch})
         monitor.after_epoch(progress, line_is_due=False)
-    monitor.samples(2, ['分开了', '山'])
     monitor.close()
 
     events = _events(tmp_path / 'train')
@@ -89,8 +90,6 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
         assert [p.step for p in points] == [1, 2], tag
         for point in points:
             assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
-    (samples,) = events.Tensors('samples')
-    assert [text.decode() for text in tf.make_ndarray(samples.tensor_proto)] == ['分开了', '山']
 
 
 @pytest.mark.parametrize('nats', [88.69, 300.0, 5000.0])
@@ -153,6 +152,17 @@ def test_run_without_a_held_out_part_has_no_valid_curves(tmp_path):
     monitor.after_epoch(PROGRESS, line_is_due=False)
     monitor.close()
     assert [path.name for path in tmp_path.iterdir()] == ['train']
+
+
+def test_tensorboard_shows_samples_as_the_console_does(tmp_path):
+    """TensorBoard converts each sample from Markdown; HTML, emphasis, spaces, line breaks and fences are text here."""
+    texts = ['分开 <b>不</b> *分* & |', '  two\n\n lines ', '```\nfence ````']
+    monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
+    monitor.samples(2, texts)
+    monitor.close()
+    (samples,) = _events(tmp_path / 'train').Tensors('samples')
+    shown = [plugin_util.markdown_to_safe_html(text) for text in tf.make_ndarray(samples.tensor_proto)]
+    assert shown == [f'<pre><code>{html.escape(text, quote=False)}\n</code></pre>' for text in texts]
 
 
 def test_full_disk_ends_the_curves_and_not_the_run(tmp_path, capsys):
