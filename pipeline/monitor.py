@@ -80,7 +80,7 @@ class Monitor:
         self._events = {part: _Events(run_dir / part, num_epochs_done) for part in parts}
         self._clock = clock
         self._last_line = clock()
-        self._first_step = first_step
+        self._first_step, self._last_step = first_step, last_step
         self._seconds, self._characters = 0.0, 0  # of this epoch
         terminal = _has_room_for_a_bar() if terminal is None else terminal
         self._bar = Progbar(last_step - first_step, stateful_metrics=['perplexity']) if terminal else None
@@ -92,12 +92,15 @@ class Monitor:
                 events.flush()
 
     def after_call(self, progress: Progress) -> None:
-        """Moves the bar."""
+        """Moves the bar, or prints a line if the last one is a minute old."""
         self._seconds += progress.seconds
         self._characters += progress.num_characters
         if self._bar:
             done = progress.step - self._first_step
             self._bar.update(done, [('perplexity', progress.perplexity)], finalize=False)
+        elif not progress.epoch_ended and self._is_silent():
+            done = f'step {progress.step:,} of {self._last_step:,}, in epoch {progress.epoch}'
+            self.say(f'{done}: perplexity {progress.perplexity:.2f} so far')
 
     def after_epoch(self, progress: Progress, line_is_due: bool, valid_nats: float | None = None) -> None:
         """Writes the curves, and the line of the epoch if it is due.
@@ -116,8 +119,7 @@ class Monitor:
         if valid_nats is not None:
             scalars = {'perplexity': perplexity(valid_nats), 'loss': valid_nats}
             self._add('valid', progress.epoch, [scalar_pb(tag, value) for tag, value in scalars.items()])
-        silent = not self._bar and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
-        if line_is_due or silent:
+        if line_is_due or (not self._bar and self._is_silent()):
             line = f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec'
             self.say(line if valid_nats is None else f'{line}, valid {perplexity(valid_nats):.2f}')
         self._seconds, self._characters = 0.0, 0
@@ -132,6 +134,9 @@ class Monitor:
         """Prints a line, above the bar if there is one."""
         print(f'{_CLEAR_LINE if self._bar else ""}{line}', flush=True)
         self._last_line = self._clock()
+
+    def _is_silent(self) -> bool:
+        return self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
 
     def close(self) -> None:
         """Removes the bar and writes all events to disk."""

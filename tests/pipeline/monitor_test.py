@@ -50,6 +50,15 @@ def test_log_gets_a_line_at_least_every_minute(tmp_path, capsys):
     assert printed == [False, False, True, False, True]
 
 
+def test_log_gets_lines_within_a_long_epoch(tmp_path, capsys):
+    now = 0
+    monitor = Monitor(tmp_path, 0, 5000, 0, terminal=False, clock=lambda: now)
+    for step, now in ((32, 30), (64, 61), (96, 90)):  # noqa: B007 - the clock reads it
+        monitor.after_call(Progress(**{**vars(PROGRESS), 'step': step, 'epoch_ended': False}))
+    monitor.close()
+    assert capsys.readouterr().out == 'step 64 of 5,000, in epoch 1: perplexity 7.39 so far\n'
+
+
 def test_terminal_shows_a_bar_and_lines_above_it(tmp_path, capsys):
     monitor = Monitor(tmp_path, 4, 20, 0, terminal=True)
     monitor.after_call(PROGRESS)
