@@ -18,6 +18,9 @@ from export.server.models.tensors import FIELDS
 _DEEPEST = 32  # levels of lists in a tensor
 _SHOWN = 256  # characters of a value in an error
 _NAMES = {tf.float32: 'float', tf.float64: 'double'}
+# Sets, because the properties of a DType are slow and are needed for each value.
+_INTEGERS = frozenset(dtype for dtype in FIELDS if dtype.is_integer)
+_FLOATS = frozenset(dtype for dtype in FIELDS if dtype.is_floating)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
@@ -59,9 +62,9 @@ def _scalar(value: Any, dtype: tf.DType) -> bool | int | float | bytes:
         return value.encode()
     if dtype == tf.bool and isinstance(value, bool):
         return value
-    if dtype in FIELDS and dtype.is_integer and type(value) is int and dtype.min <= value <= dtype.max:
+    if dtype in _INTEGERS and type(value) is int and dtype.min <= value <= dtype.max:
         return value
-    if dtype in FIELDS and dtype.is_floating and type(value) in (int, float) and _fits(value, dtype):
+    if dtype in _FLOATS and type(value) in (int, float) and _fits(value, dtype):
         return float(value)
     if dtype not in FIELDS:
         raise ServingError(
