@@ -87,6 +87,7 @@ def test_log_of_another_command_does_not_count(tmp_path):
     assert not is_done(plan.Run('a', ('--corpus=lyrics', '--seed=1')), tmp_path)
 
 
+@pytest.mark.slow
 def test_failed_run_writes_no_log(tmp_path):
     """A log of an earlier run stays."""
     run = plan.Run('a', ('--corpus=nowhere.txt',))

@@ -20,7 +20,7 @@ from tests.conftest import TEXT
 
 pytestmark = pytest.mark.slow
 
-KILLS = 5  # of each sampling, and a SIGTERM
+KILLS = 3  # of each sampling, and a SIGTERM
 EPOCHS = 90
 CURVES = {
     'train': ('perplexity', 'loss', 'gradients/global_norm', 'gradients/clipped_fraction', 'learning_rate'),

@@ -143,6 +143,7 @@ def test_loss_and_gradients_equal_the_equations(model, ids):
         assert _relative_error(gradients[name], truth) <= 1e-5, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['eager', 'graph', 'xla'])
 def test_gradients_equal_autodiff_through_single_steps(model, ids, how):
     """`step` has no gradient of its own: TensorFlow differentiates it. The loss has the last state in it, too."""
