@@ -276,5 +276,5 @@ def differences(old: Config, new: Config) -> dict[str, tuple]:
 
 
 def _like(default, value):
-    """Converts `value` to a tuple if the field holds one: JSON and flags hold lists."""
-    return tuple(value) if isinstance(default, tuple) else value
+    """Converts `value` to a tuple if the field holds one: JSON and flags hold lists, an empty flag `['']`."""
+    return (() if value == [''] else tuple(value)) if isinstance(default, tuple) else value

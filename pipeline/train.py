@@ -35,8 +35,6 @@ flags.DEFINE_string(
 
 def main() -> int:
     given = {name: _FLAGS[name].value for name in Config().to_dict() if _FLAGS[name].present}
-    if given.get('prefixes') == ['']:
-        given['prefixes'] = []
     run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else None
     config = Config() if run_dir else Config.from_dict(given)
     from pipeline import run_directory  # imports TensorFlow, which takes seconds

@@ -19,7 +19,7 @@ def test_every_setting_has_a_flag_with_its_default_and_help(field):
     flag = flags.FLAGS[field.name]
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     assert (flag.default, type(flag.default)) == (default, type(default))
-    assert flag.help.endswith(field.metadata['help'])
+    assert field.metadata['help'] in flag.help
 
 
 def test_defaults_of_all_flags_make_the_default_config():

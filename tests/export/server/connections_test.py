@@ -43,7 +43,7 @@ def test_lack_of_file_descriptors_is_logged_once_and_passes(own_address, file_li
             while True:
                 others.callback(os.close, os.dup(client.fileno()))
         client.connect((url.hostname, url.port))  # the kernel makes the connection; nobody can accept it
-        client.sendall(b'GET /v1/models/half_plus_two HTTP/1.1\r\nHost: m\r\n\r\n')
+        client.sendall(b'GET /v1/models/half_plus_two HTTP/1.1\r\nHost: localhost\r\n\r\n')
         deadline = time.monotonic() + PATIENCE
         while not caplog.records:
             assert time.monotonic() < deadline

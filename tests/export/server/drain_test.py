@@ -158,7 +158,8 @@ def test_shutdown_ends_a_stream_and_closes_an_idle_connection(serve, model_dirs)
     server, address = serve([ModelConfig('m', model_dirs / 'charrnn')], batches=None)
     host = urllib.parse.urlsplit(address.rest)
     body = json.dumps({'prefix': '分', 'length': 100}).encode()
-    head = f'POST /v1/models/m:generate_stream HTTP/1.1\r\nHost: m\r\nContent-Length: {len(body)}\r\n\r\n'.encode()
+    request = 'POST /v1/models/m:generate_stream HTTP/1.1\r\nHost: localhost\r\n'
+    head = f'{request}Content-Length: {len(body)}\r\n\r\n'.encode()
     with (
         socket.create_connection((host.hostname, host.port), PATIENCE) as idle,
         socket.create_connection((host.hostname, host.port), PATIENCE) as streaming,
@@ -221,7 +222,7 @@ def test_cut_off_requests_are_counted_and_answered(serve, model_dirs, monkeypatc
 def _post(address, verb, body, length=None):
     """A connection on which the request, or its beginning, has been sent."""
     url = urllib.parse.urlsplit(address.rest)
-    head = f'POST /v1/models/m:{verb} HTTP/1.1\r\nHost: m\r\nContent-Length: {length or len(body)}\r\n\r\n'
+    head = f'POST /v1/models/m:{verb} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length or len(body)}\r\n\r\n'
     with socket.create_connection((url.hostname, url.port), PATIENCE) as connection:
         connection.sendall(head.encode() + body)
         yield connection
