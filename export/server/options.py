@@ -32,11 +32,6 @@ class Options:
     host: str = setting(
         '127.0.0.1', 'Address to listen on. The server has no authentication: restrict who can reach it.'
     )
-    allowed_hosts: tuple[str, ...] = setting(
-        (),
-        'Host name under which clients reach a server on a loopback address, as behind a reverse proxy; repeat the '
-        'flag for several. localhost and addresses are always allowed.',
-    )
     rest_api_port: int = setting(8501, 'Port of the REST API. 0: any free port.', lowest=0, highest=65535)
     port: int = setting(8500, 'Port of the gRPC API. 0: any free port.', lowest=0, highest=65535)
     batches: BatchingOptions | None = dataclasses.field(default_factory=BatchingOptions)

@@ -17,7 +17,6 @@ from export.server.metrics import Metrics
 from export.server.options import Options
 from export.server.predictor import Predictor
 from export.server.rest.api import RestApi, RestLimits
-from export.server.rest.hosts import HostCheck, is_loopback
 
 _KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection (60), so that they close it first
 _COMPLAIN_AGAIN = 60  # seconds
@@ -32,9 +31,8 @@ class RestServer:
         self._api = RestApi(predictor, metrics, limits, options.max_concurrent_requests)
         self._socket = _listen(options.host, options.rest_api_port)
         self.port = self._socket.getsockname()[1]
-        application = self._api.application()
         config = uvicorn.Config(
-            HostCheck(application, options.allowed_hosts) if is_loopback(options.host) else application,
+            self._api.application(),
             http=_Protocol,
             ws='none',
             lifespan='off',

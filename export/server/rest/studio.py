@@ -4,7 +4,6 @@ import contextlib
 import pathlib
 import urllib.parse
 from collections.abc import Callable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -65,16 +64,7 @@ def _description(servable: Servable, newest: bool) -> dict:
         'path': path if newest else f'{path}/versions/{servable.version}',
         'version': servable.version,
         'example': example.text(servable.description),
-    } | {key: _shown(key, servable.description.get(key)) for key in _KEYS}
-
-
-def _shown(key: str, value: Any) -> Any:
-    """Returns a value of charrnn.json for visitors, without paths of the machine that trained the model."""
-    if key == 'corpus' and value:
-        return {'name': pathlib.PurePath(value['name']).name}
-    if key == 'config' and value:
-        return {setting: value[setting] for setting in ('cell', 'hidden_size')}
-    return value
+    } | {key: servable.description.get(key) for key in _KEYS}
 
 
 def _file(name: str) -> Callable[[Request], Response]:
