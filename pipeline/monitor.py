@@ -99,8 +99,8 @@ class Monitor:
             done = progress.step - self._first_step
             self._bar.update(done, [('perplexity', progress.perplexity)], finalize=False)
         elif not progress.epoch_ended and self._is_silent():
-            done = f'step {progress.step:,} of {self._last_step:,}, in epoch {progress.epoch}'
-            self.say(f'{done}: perplexity {progress.perplexity:.2f} so far')
+            where = f'step {progress.step:,} of {self._last_step:,}, in epoch {progress.epoch}'
+            self.say(f'{where}: perplexity {progress.perplexity:.2f} so far')
 
     def after_epoch(self, progress: Progress, line_is_due: bool, valid_nats: float | None = None) -> None:
         """Writes the curves, and the line of the epoch if it is due.

@@ -174,7 +174,7 @@ class Manager:
                 entry.state = State.LOADING
         try:
             servable = self._load(name, version, directory)
-        except Exception as error:  # whatever is wrong with the files, the server goes on
+        except Exception as error:  # an error in the files must not stop the server
             self._fail(entry, f'{name} version {version}', files, error)
             return
         self._take_over(name, version, _Version(State.AVAILABLE, servable, identity))

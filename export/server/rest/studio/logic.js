@@ -29,7 +29,7 @@ const INVISIBLE = { '\n': 'line break', '\r': 'carriage return', '\t': 'tab', ' 
 /** A character as it can be spoken of. */
 export const named = (character) => INVISIBLE[character] ?? `‘${character}’`;
 
-/** The characters of a text that a vocabulary (a Set) has not, each once. */
+/** The distinct characters of a text that are not in a vocabulary (a Set). */
 export const absent = (text, vocabulary) => [...new Set(text)].filter((character) => !vocabulary.has(character));
 
 const integer = (text, highest) => /^\d+$/.test(text) && Number(text) <= highest;

@@ -32,7 +32,7 @@ const showProblem = (name, message) => {
   else form[name].removeAttribute('aria-invalid');
 };
 
-/** Shows what is wrong with the fields and returns the first that is. An empty prefix is no fault before it is asked. */
+/** Shows the errors of all fields and returns the first invalid one. An empty prefix is an error only on Generate. */
 const check = (asked) => {
   const found = logic.problems(fields(), model());
   if (!asked && form.prefix.value === '') delete found.prefix;
