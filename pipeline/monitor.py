@@ -74,16 +74,18 @@ class Monitor:
           clock: returns seconds.
           terminal: whether to draw a bar. None: if stdout is a terminal that is wide enough.
         """
-        if settings and not first_step:
-            _write_settings(run_dir, settings)
-        parts = ('train', 'valid') if has_valid else ('train',)
-        self._events = {part: _Events(run_dir / part, num_epochs_done) for part in parts}
         self._clock = clock
         self._last_line = clock()
         self._first_step, self._last_step = first_step, last_step
         self._seconds, self._characters = 0.0, 0  # of this epoch
         terminal = _has_room_for_a_bar() if terminal is None else terminal
         self._bar = Progbar(last_step - first_step, stateful_metrics=['perplexity']) if terminal else None
+        self._events: dict[str, _Events] = {}
+        with self._curves():
+            if settings and not first_step:
+                _write_settings(run_dir, settings)
+            for part in ('train', 'valid') if has_valid else ('train',):
+                self._events[part] = _Events(run_dir / part, num_epochs_done)
 
     def flush(self) -> None:
         """Writes all events so far to disk."""

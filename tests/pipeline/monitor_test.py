@@ -174,13 +174,17 @@ def test_tensorboard_shows_samples_as_the_console_does(tmp_path):
     assert shown == [f'<pre><code>{html.escape(text, quote=False)}\n</code></pre>' for text in texts]
 
 
-def test_full_disk_ends_the_curves_and_not_the_run(tmp_path, capsys):
+@pytest.mark.parametrize('full_from_the_start', [True, False])
+def test_full_disk_ends_the_curves_and_not_the_run(tmp_path, capsys, full_from_the_start):
     """A limit on the size of files simulates a full disk."""
-    monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
-    monitor.flush()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if not full_from_the_start:
+        monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
+        monitor.flush()
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
+        if full_from_the_start:
+            monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, settings={'seed': 1}, terminal=False)
         for epoch in (1, 2):
             monitor.after_call(PROGRESS)
             monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=1.0)
