@@ -4,6 +4,7 @@ import codecs
 import difflib
 import glob
 import gzip
+import hashlib
 import lzma
 import pathlib
 import re
@@ -55,6 +56,11 @@ def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_c
     if not text.strip():
         raise InputError(f'corpus {corpus!r} is empty or has only white space. Give another --corpus.')
     return text
+
+
+def text_sha256(text: str) -> str:
+    """Returns the SHA-256 of `text` in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _paths(corpus: str) -> list[pathlib.Path]:

@@ -9,7 +9,6 @@ from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
 from pipeline.config import DataConfig, TrainingConfig
-from pipeline.run_directory import text_sha256
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
 
@@ -73,7 +72,7 @@ class Dataset:
         vocabulary = Vocabulary.from_text(training_text, data.min_count)
         valid = EncodedText.from_text(valid_text, vocabulary, 'the held-out part') if valid_text else None
         ids = vocabulary.encode(training_text)
-        return cls(len(text), text_sha256(text), training_text, vocabulary, ids, valid)
+        return cls(len(text), corpus.text_sha256(text), training_text, vocabulary, ids, valid)
 
     @property
     def counts(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from data.corpus import text_sha256
 from data.errors import InputError
 from data.split import split
 from pipeline import devices, run_directory
@@ -131,7 +132,7 @@ def held_out_part(run_dir: pathlib.Path, record: RunRecord) -> str:
             f'train with --valid_fraction=0.1.'
         )
     text = load_corpus(data)
-    run_directory.check_same(run_dir, record, record.config, run_directory.text_sha256(text))
+    run_directory.check_same(run_dir, record, record.config, text_sha256(text))
     return split(text, data.valid_fraction)[1]
 
 

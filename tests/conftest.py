@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import data  # noqa: F401 - before TensorFlow: hides its start-up notices
+from data.corpus import text_sha256
 from data.vocabulary import Vocabulary
 from export.artifact.exporter import export
 from pipeline import run_directory
@@ -40,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
     """Records a run that trains on all of `text`."""
     counts = collections.Counter(text)
-    sha256 = run_directory.text_sha256(text)
+    sha256 = text_sha256(text)
     record = run_directory.RunRecord(config, vocabulary, sha256, tuple(counts[c] for c in vocabulary.characters))
     run_directory.write(run_dir, record, len(text))
 

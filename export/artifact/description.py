@@ -28,10 +28,11 @@ import tomllib
 import keras
 import tensorflow as tf
 
+from data.corpus import text_sha256
 from data.windows import Windows
 from export.artifact.artifact import Artifact
 from export.artifact.versions import DESCRIPTION
-from pipeline import checkpoints, run_directory
+from pipeline import checkpoints
 from pipeline.config import Config
 from pipeline.perplexity import finite, perplexity
 from pipeline.run_directory import RunRecord
@@ -69,7 +70,7 @@ def describe(artifact: Artifact, source: Source | None) -> dict:
         'format': _FORMAT,
         'vocabulary': vocabulary.characters,
         'unknown_id': vocabulary.unknown_id,
-        'vocabulary_sha256': run_directory.text_sha256(vocabulary.characters),
+        'vocabulary_sha256': text_sha256(vocabulary.characters),
         'default_length': artifact.default_length,
         'limits': dataclasses.asdict(artifact.limits),
         'state': {'names': list(artifact.state_names), 'size': artifact.model.config.hidden_size},

@@ -10,6 +10,7 @@ import os
 
 import pytest
 
+from data.corpus import text_sha256
 from data.errors import InputError
 from data.vocabulary import Vocabulary
 from pipeline import run_directory
@@ -30,14 +31,14 @@ def test_record_is_read_as_it_was_written(run_dir):
     assert recorded.config == Config()
     assert recorded.vocabulary == Vocabulary.from_text(TEXT)
     assert dict(zip(recorded.vocabulary.characters, recorded.counts, strict=True)) == collections.Counter(TEXT)
-    assert recorded.corpus_sha256 == run_directory.text_sha256(TEXT)
+    assert recorded.corpus_sha256 == text_sha256(TEXT)
     assert sorted(p.name for p in run_dir.iterdir()) == ['config.json', 'vocabulary.json']
     assert json.loads((run_dir / 'config.json').read_text())['versions'].keys() >= {'tensorflow', 'python'}
 
 
 def test_same_run_may_resume_with_more_epochs(run_dir):
     longer = Config.from_dict({'num_epochs': 999, 'corpus': 'moved/elsewhere.txt'})
-    run_directory.check_same(run_dir, run_directory.read(run_dir), longer, run_directory.text_sha256(TEXT))
+    run_directory.check_same(run_dir, run_directory.read(run_dir), longer, text_sha256(TEXT))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,7 @@ def test_same_run_may_resume_with_more_epochs(run_dir):
 )  # fmt: skip
 def test_different_run_is_refused_with_the_difference(run_dir, values, text, message):
     with pytest.raises(InputError, match=message):
-        run_directory.check_same(
-            run_dir, run_directory.read(run_dir), Config.from_dict(values), run_directory.text_sha256(text)
-        )
+        run_directory.check_same(run_dir, run_directory.read(run_dir), Config.from_dict(values), text_sha256(text))
 
 
 @pytest.mark.parametrize('damage', ['', '{', '[]', '{"config": {"hidden_size": 0}}', '{"config": {"unheard": 1}}'])
