@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 import re
 import signal
 import subprocess
@@ -215,6 +216,12 @@ def test_divergence_is_an_error_that_names_the_way_out(run):
         ('pipeline.train', ['--prefixes=xyz'], "'x' (U+0078), which is not among"),
         ('export.generate', ['--prefix=分', '--model_dir=nowhere'], 'holds no exported model'),
         ('export.saved_model', ['--run_dir=nowhere'], 'is not a run'),
+        ('pipeline.train', ['--run_dir=a[b]'], "run_dir='a[b]' contains '['"),
+        ('pipeline.evaluate', ['--run_dir=a?'], "run_dir='a?' contains '?'"),
+        ('export.saved_model', ['--model_dir=a*'], "model_dir='a*' contains '*'"),
+        ('export.serve', ['--model_base_path=a]'], "model_base_path='a]' contains ']'"),
+        ('export.generate', ['--prefix=分', '--model_dir=~/nowhere'], str(pathlib.Path.home() / 'nowhere')),
+        ('export.serve', ['--model_config_file=~/nowhere'], str(pathlib.Path.home() / 'nowhere')),
     ],
 )
 def test_error_is_one_line_on_stderr_and_exit_code_1(run, program, flags, message):

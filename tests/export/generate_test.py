@@ -60,6 +60,13 @@ def _on_a_terminal(environment, *flags):
         os.close(controller)
 
 
+def test_each_prefix_flag_is_one_prefix_and_used_unchanged(run, model_dir):
+    found = run(f'--model_dir={model_dir}', '--prefix= 分 ', '--prefix=不分开', '--length=0')
+    assert found.stdout == ' 分 \n不分开\n'
+    refused = run(f'--model_dir={model_dir}', '--prefix=分,开', '--length=0')
+    assert "prefix[0] contains ','" in refused.stderr
+
+
 def test_directory_and_server_give_the_same_json_lines(run, url, model_dir, tmp_path):
     """35 rows are two batches. The texts equal those of one call of the signature, in which row n has seed + n."""
     (tmp_path / 'prefixes.txt').write_bytes('\r\n'.join(PREFIXES).encode())

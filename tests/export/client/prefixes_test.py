@@ -15,6 +15,12 @@ def test_prefixes_are_the_lines_unchanged(tmp_path, end, last_end):
     assert read_prefixes(str(tmp_path / 'prefixes.txt')) == lines
 
 
+def test_home_directory_in_the_path_is_expanded(tmp_path, monkeypatch):
+    (tmp_path / 'prefixes.txt').write_text('分', 'utf-8')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert read_prefixes('~/prefixes.txt') == ['分']
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [

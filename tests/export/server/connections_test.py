@@ -34,16 +34,17 @@ def test_silent_connection_is_closed(serve, model_dirs, monkeypatch):
     assert address.predict('m', {'instances': [1]}).status == 200
 
 
-def test_lack_of_file_descriptors_is_logged_once_and_passes(own_address, file_limits, caplog):
-    url = urllib.parse.urlsplit(own_address.rest)
+def test_lack_of_file_descriptors_is_logged_once_and_passes(serve, model_dirs, file_limits, caplog):
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
+    url = urllib.parse.urlsplit(address.rest)
     with socket.socket() as client, contextlib.ExitStack() as others:
         client.settimeout(PATIENCE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, file_limits[1]))
         with contextlib.suppress(OSError):
             while True:
                 others.callback(os.close, os.dup(client.fileno()))
-        client.connect((url.hostname, url.port))  # the kernel makes the connection; nobody can accept it
-        client.sendall(b'GET /v1/models/half_plus_two HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        client.connect((url.hostname, url.port))  # the kernel makes the connection; the server cannot accept it
+        client.sendall(b'GET /v1/models/m HTTP/1.1\r\nHost: localhost\r\n\r\n')
         deadline = time.monotonic() + PATIENCE
         while not caplog.records:
             assert time.monotonic() < deadline
