@@ -61,7 +61,7 @@ if __name__ == '__main__':
         'Server to use instead of --model_dir, the bundled one or TensorFlow Serving: '
         'http://host:port[/v1/models/NAME[/versions/N]]. NAME defaults to charrnn.',
     )
-    flags.DEFINE_multi_string('prefix', None, 'Prefix, used unchanged. Repeat the flag for several.')
+    flags.DEFINE_multi_string('prefix', None, 'Prefix, used unchanged.')
     flags.DEFINE_string('prefix_file', None, 'UTF-8 file with one prefix per line, used unchanged. -: stdin.')
     flags.DEFINE_integer('num_samples', 1, 'Texts per prefix.', lower_bound=1, upper_bound=1_000_000)
     flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=2**31 - 1)

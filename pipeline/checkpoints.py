@@ -56,10 +56,9 @@ class _Directory:
             yield
         except (OSError, tf.errors.OpError) as error:
             _remove([aside])
-            last = next(iter(_paths(self.path)[::-1]), None)
             raise InputError(
                 f'cannot save checkpoint {step} in {self.path}: {str(error).splitlines()[0]}. The last good one is '
-                f'{last}. Make room there and run the same command to resume.'
+                f'{_newest(self.path)}. Make room there and run the same command to resume.'
             ) from error
 
 
@@ -86,7 +85,7 @@ class Checkpoints:
         self._last_save = clock()
         self._saved_step = 0
 
-    def restore(self) -> str | None:
+    def restore(self) -> pathlib.Path | None:
         """Loads the newest readable checkpoint and returns its path, or None if there is none.
 
         Each unreadable checkpoint is named on stderr.
@@ -101,7 +100,7 @@ class Checkpoints:
                 print(f'{error}. Trying the one before.', file=sys.stderr)
             else:
                 self._saved_step = step_of(path)
-                return str(path)
+                return path
         if self._paths():
             raise self._none_readable()
         return None
@@ -176,6 +175,10 @@ def _paths(directory: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found, key=step_of)
 
 
+def _newest(directory: pathlib.Path) -> pathlib.Path | None:
+    return next(reversed(_paths(directory)), None)
+
+
 def best_path(run_dir: pathlib.Path) -> pathlib.Path | None:
     """Returns the best checkpoint of the run; None: it has none. Raises `InputError` if its record is damaged."""
     record = _best_record(run_dir)
@@ -237,7 +240,7 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
             f'run_dir {str(run_dir)!r} has no best checkpoint: only a run with --valid_fraction keeps one, from its '
             f'first evaluation on (--evaluate_every). Use --checkpoint=latest.'
         )
-    path = best or next(reversed(_paths(run_dir / 'checkpoints')), None)
+    path = best or _newest(run_dir / 'checkpoints')
     if not path:
         raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
     _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(model=model)), path)

@@ -171,8 +171,8 @@ class TrainingConfig:
     sample_length: int = setting(50, 'Characters that a sample adds to its prefix.', lowest=0, highest=_LONGEST_SAMPLE)
     prefixes: tuple[str, ...] = setting(
         ('分开', '不分开'),
-        'Prefix of a sample, used unchanged. Repeat the flag for several. --prefixes= alone: no samples. If the text '
-        'does not contain the characters of the default prefixes, its first word is used instead.',
+        'Prefix of a sample, used unchanged. --prefixes= alone: no samples. If the text does not contain the '
+        'characters of the default prefixes, its first word is used instead.',
     )
 
     def __post_init__(self):

@@ -28,7 +28,7 @@ from pipeline.profiler import Profiler
 from pipeline.run_directory import RunRecord
 from pipeline.trainer import Progress, Trainer
 
-_STOPPING = 'saves after this call and stops; a second signal stops at once, without saving'
+_STOPPING = 'saves after the current minibatches and stops; a second signal stops at once, without saving'
 
 
 def run(config: Config, run_dir: pathlib.Path | None) -> int:
@@ -131,8 +131,7 @@ class Run:
     monitor: Monitor
     profiler: Profiler
     stop: StopRequest
-    generator: Generator | None
-    """None: no samples."""
+    generator: Generator
     valid_loss: Callable[[], float] | None
     """Returns the loss on the held-out part under the current weights, in nats per character."""
     hint_given: bool = False
@@ -168,7 +167,7 @@ class Run:
             valid_nats = self.valid_loss()
             self._note_valid(progress, valid_nats)
         self.monitor.after_epoch(progress, due, valid_nats)
-        if self.generator and due and config.sample_every and config.prefixes:
+        if due and config.sample_every and config.prefixes:
             self.monitor.samples(progress.epoch, self.generator.texts(config.prefixes, config.sample_length))
         if not self.hint_given and (hint := _hint(self.trainer, progress)):
             self.monitor.say(hint)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import hashlib
 import json
 import pathlib
 import platform
@@ -54,7 +53,9 @@ def new_run_dir(config: Config, now: datetime.datetime) -> pathlib.Path:
                 return run_dir
             number += 1
     except OSError as error:
-        raise InputError(f'no new run can be written under {RUNS}/: {error}. Name a place with --run_dir.') from error
+        raise InputError(
+            f'no new run can be written under {RUNS}/: {error}. Use --run_dir with a directory that can be written.'
+        ) from error
 
 
 def _plain_name(corpus: str) -> str:
@@ -158,14 +159,9 @@ def check_same(run_dir: pathlib.Path, recorded: RunRecord, config: Config, corpu
         changed = [f'the text of --corpus={config.data.corpus} is not the text that the run began with']
     if changed:
         raise InputError(
-            f'run_dir {str(run_dir)!r} holds another run: {"; ".join(changed)}. Give it the same flags and text to go '
-            f'on, or another --run_dir to start anew.'
+            f'run_dir {str(run_dir)!r} holds another run: {"; ".join(changed)}. Use the same flags and text to '
+            f'resume it, or another --run_dir to start a new run.'
         )
-
-
-def text_sha256(text: str) -> str:
-    """Returns the SHA-256 of the normalised text in UTF-8."""
-    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 
 def _write_json(path: pathlib.Path, value: dict) -> None:

@@ -35,7 +35,7 @@ def test_restores_the_newest_checkpoint_and_keeps_the_one_before(tmp_path):
         root.other.assign(step)
         checkpoints.save(step)
     resumed = _Root()
-    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().endswith('ckpt-30')
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().name == 'ckpt-30'
     assert resumed.other.numpy() == 30
     assert _kept(tmp_path) == {'ckpt-20', 'ckpt-30'}
 
@@ -72,7 +72,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_is_restored(tmp_path, ca
     (tmp_path / 'checkpoints' / damaged_file).write_bytes(content)
 
     resumed = _Root()
-    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().endswith('ckpt-1')
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().name == 'ckpt-1'
     assert 'ckpt-2 cannot be read' in capsys.readouterr().err
     assert resumed.other.numpy() == 1
     np.testing.assert_array_equal(resumed.model.weight, [1, 1, 1])
@@ -90,11 +90,11 @@ def test_lost_or_damaged_record_loses_no_checkpoint(tmp_path, capsys, record):
     model = _Root().model
     assert load_model(tmp_path, model).name == 'ckpt-10'
     np.testing.assert_array_equal(model.weight, [10, 10, 10])
-    assert Checkpoints(tmp_path, _Root(), EVERY_STEP).restore().endswith('ckpt-10')
+    assert Checkpoints(tmp_path, _Root(), EVERY_STEP).restore().name == 'ckpt-10'
 
     (folder / 'ckpt-10.index').write_bytes(b'damaged')
     resumed = Checkpoints(tmp_path, root, EVERY_STEP)
-    assert resumed.restore().endswith('ckpt-9')
+    assert resumed.restore().name == 'ckpt-9'
     assert 'ckpt-10 cannot be read' in capsys.readouterr().err
     resumed.save(11)
     assert _kept(tmp_path) == {'ckpt-10', 'ckpt-11'}
@@ -105,7 +105,7 @@ def test_clock_that_was_set_back_loses_no_checkpoint(tmp_path, monkeypatch):
     with monkeypatch.context() as later:
         later.setattr('time.time', lambda: 2e10)
         Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
-    assert Checkpoints(tmp_path, _Root(), EVERY_STEP).restore().endswith('ckpt-1')
+    assert Checkpoints(tmp_path, _Root(), EVERY_STEP).restore().name == 'ckpt-1'
 
 
 @pytest.mark.parametrize('record', ['', 'model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"'])
@@ -155,7 +155,7 @@ def test_full_disk_is_an_error_and_the_last_checkpoint_stays(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list((tmp_path / 'checkpoints').glob('ckpt-2*'))
     resumed = _Root(size=100_000)
-    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().endswith('ckpt-1')
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().name == 'ckpt-1'
     assert resumed.other.numpy() == 5
     checkpoints.save(2)
     assert _kept(tmp_path) == {'ckpt-1', 'ckpt-2'}
@@ -178,7 +178,7 @@ def test_checkpoint_is_complete_only_when_its_index_is_in_place(tmp_path, monkey
         checkpoints.save(2)
     monkeypatch.setattr(os, 'replace', replace)
     resumed = Checkpoints(tmp_path, root, EVERY_STEP)
-    assert resumed.restore().endswith('ckpt-1')
+    assert resumed.restore().name == 'ckpt-1'
     resumed.save(2)
     assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == [
         'checkpoint', *(f'ckpt-{step}.{end}' for step in (1, 2) for end in ('data-00000-of-00001', 'index'))

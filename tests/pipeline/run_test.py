@@ -17,6 +17,7 @@ from pipeline import devices, run, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
 from pipeline.config import Config, Interval, ModelConfig, TrainingConfig
 from pipeline.evaluation import Scorer
+from pipeline.generate import Generator
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
@@ -44,7 +45,8 @@ def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) 
     best = BestCheckpoint(run_dir, trainer.model)
     monitor = Monitor(run_dir, 0, 1, 0, has_valid=loss is not None, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
-        run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, None, loss).train()
+        generator = Generator(trainer.model, VOCABULARY)
+        run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, generator, loss).train()
 
 
 def _best(run_dir) -> dict:

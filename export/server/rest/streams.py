@@ -22,7 +22,6 @@ from export.server.rest.paths import Target
 from pipeline.generate import SIGNATURE
 
 _DTYPES = {spec.name: spec.dtype for spec in SIGNATURE}
-_DEFAULTS = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'seed': 0}
 
 
 class EventStream(StreamingResponse):
@@ -70,8 +69,8 @@ def parse(body: bytes, servable: Servable) -> TextRequest:
         raise errors.invalid(f'the key {shown(unknown[0])} is not one of {", ".join(_DTYPES)}')
     if 'prefix' not in fields:
         raise errors.invalid('prefix is missing; it must be a string, the beginning of the text')
-    knobs = {'length': servable.description['default_length']} | _DEFAULTS | fields
-    request = TextRequest(**{name: _valid(name, value) for name, value in knobs.items()})
+    given = {'length': servable.description['default_length']} | fields
+    request = TextRequest(**{name: _valid(name, value) for name, value in given.items()})
     servable.check('generate', {name: tf.constant([getattr(request, name)], dtype) for name, dtype in _DTYPES.items()})
     return request
 
