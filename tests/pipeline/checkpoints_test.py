@@ -161,14 +161,15 @@ def test_full_disk_is_an_error_and_the_last_checkpoint_stays(tmp_path):
     assert _kept(tmp_path) == {'ckpt-1', 'ckpt-2'}
 
 
-def test_checkpoint_is_complete_only_when_its_index_is_in_place(tmp_path, monkeypatch):
-    """A kill between the two renames leaves the data file of step 2 without its index."""
+@pytest.mark.parametrize('renames', [0, 1])
+def test_checkpoint_is_complete_only_when_its_index_is_in_place(tmp_path, monkeypatch, capsys, renames):
+    """A kill before the first or the second rename leaves nothing that looks like the checkpoint of step 2."""
     root = _Root()
     Checkpoints(tmp_path, root, EVERY_STEP).save(1)
-    replace = os.replace
+    replace, left = os.replace, iter(range(renames))
 
     def killed(source, target):
-        if str(source).endswith('.index'):
+        if next(left, None) is None:
             raise KeyboardInterrupt
         replace(source, target)
 
@@ -179,6 +180,7 @@ def test_checkpoint_is_complete_only_when_its_index_is_in_place(tmp_path, monkey
     monkeypatch.setattr(os, 'replace', replace)
     resumed = Checkpoints(tmp_path, root, EVERY_STEP)
     assert resumed.restore().name == 'ckpt-1'
+    assert capsys.readouterr().err == '', 'a complete checkpoint 2 would be named as unreadable'
     resumed.save(2)
     assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == [
         'checkpoint', *(f'ckpt-{step}.{end}' for step in (1, 2) for end in ('data-00000-of-00001', 'index'))
