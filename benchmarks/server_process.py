@@ -26,7 +26,7 @@ _PAGE = os.sysconf('SC_PAGE_SIZE')
 
 def vocabulary() -> Vocabulary:
     """Returns the vocabulary of the bundled text."""
-    return Vocabulary.from_text(corpus.load('lyrics'))
+    return Vocabulary.from_text(corpus.load('lyrics').text)
 
 
 def model(size: int):

@@ -83,7 +83,7 @@ CONTESTANTS = {'charrnn': charrnn_epochs, 'pytorch': pytorch_epochs}
 
 def main() -> None:
     if _FLAGS.only:
-        text = corpus.load(_FLAGS.corpus, max_characters=_FLAGS.max_characters)
+        text = corpus.load(_FLAGS.corpus, max_characters=_FLAGS.max_characters).text
         vocabulary = Vocabulary.from_text(text)
         seconds = CONTESTANTS[_FLAGS.only](vocabulary.encode(text), len(vocabulary), _FLAGS.num_epochs)
         print(json.dumps({'first': seconds[0], 'median': statistics.median(seconds[1:])}))

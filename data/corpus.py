@@ -1,17 +1,13 @@
 """Reads a corpus as one string: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
 
-import codecs
+import dataclasses
 import difflib
 import glob
-import gzip
 import hashlib
-import lzma
+import os
 import pathlib
-import re
-import zipfile
-import zlib
-from collections.abc import Iterator
 
+from data import documents, encodings
 from data.download import Remote, fetch, remote_from_url
 from data.errors import InputError
 
@@ -30,32 +26,54 @@ REMOTE = {
 }
 NAMES = (*BUNDLED, *REMOTE)
 
-_FOLDER_SUFFIXES = ('.txt', '.gz', '.zip')
-_LIKELY_ENCODINGS = ('utf-8', 'gb18030', 'big5', 'shift_jis', 'euc_kr', 'cp1252')
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A text and where it came from."""
+
+    text: str
+    num_documents: int
+    can_be_read_again: bool
+    """False for a pipe, such as /dev/stdin: a run on it cannot resume."""
 
 
-def load(corpus: str, *, encoding: str = 'utf-8', newlines: str = 'space', max_characters: int = 0) -> str:
+def load(
+    corpus: str,
+    *,
+    encoding: str = 'utf-8',
+    encoding_errors: str = 'strict',
+    newlines: str = 'space',
+    max_characters: int = 0,
+) -> Corpus:
     r"""Reads the whole corpus as one normalised string.
 
     Args:
-      corpus: a name in `NAMES`, an http(s) URL, a file (`.zip`: its `.txt` members; `.gz`: decompressed), a folder (all
-        `.txt`, `.gz` and `.zip` files in it and its subfolders, in the order of their names) or a glob.
-      encoding: the name of a Python text encoding; a byte order mark at the start is removed.
+      corpus: a name in `NAMES`, an http(s) URL, a file (a zip file: its `.txt` members; a gzip file: decompressed), a
+        folder (all `.txt`, `.gz` and `.zip` files in it and its subfolders, in the order of their names, without hidden
+        ones) or a glob. A file that is found twice, by a symbolic link, is read once.
+      encoding: the name of a Python text encoding; byte order marks are removed.
+      encoding_errors: `strict`, or `replace`: each invalid byte sequence is read as U+FFFD.
       newlines: `space` turns each `\n` and each `\r` into one space, as the book's section does; `keep` keeps every
         line break as one `\n`.
       max_characters: the number of characters to take from the start, after normalisation; 0 takes all.
 
     Raises:
       InputError: there is no such corpus, it is empty, or `encoding` cannot decode it, or is not the encoding of a
-        known corpus.
+        known corpus. The message names every file that cannot be used.
     """
-    if corpus in NAMES and not _is_utf_8(encoding):
+    if corpus in NAMES and not encodings.is_utf_8(encoding):
         raise InputError(f'encoding={encoding!r} does not go with corpus={corpus}, which is UTF-8: leave encoding out.')
-    documents = [_decode(content, encoding, label) for path in _paths(corpus) for label, content in _documents(path)]
-    text = _normalise('\n'.join(documents), newlines)[: max_characters or None]
+    paths = _paths(corpus)
+    try:
+        texts = _texts(paths, encoding, encoding_errors)
+    except InputError as error:
+        if _is_fetched(corpus):
+            raise InputError(f'{error} To fetch it again, delete {paths[0]}.') from error
+        raise
+    text = _normalise('\n'.join(texts), newlines)[: max_characters or None]
     if not text.strip():
-        raise InputError(f'corpus {corpus!r} is empty or has only white space. Give another --corpus.')
-    return text
+        raise InputError(f'corpus {corpus!r} {"has only white space" if text else "is empty"}. Give another --corpus.')
+    return Corpus(text, len(texts), all(path.is_file() for path in paths))
 
 
 def text_sha256(text: str) -> str:
@@ -63,14 +81,30 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _texts(paths: list[pathlib.Path], encoding: str, encoding_errors: str) -> list[str]:
+    """Returns the text of each document. Raises `InputError` with the messages of all files that cannot be used."""
+    texts: list[str] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            texts.extend(
+                encodings.decode(content, label, encoding, encoding_errors) for label, content in documents.read(path)
+            )
+        except InputError as error:
+            problems.append(str(error))
+    if len(problems) > 1:
+        problems.insert(0, f'{len(problems)} of {len(paths)} files cannot be used:')
+    if problems:
+        raise InputError('\n  '.join(problems))
+    return texts
+
+
 def _paths(corpus: str) -> list[pathlib.Path]:
     if corpus in BUNDLED:
         return [BUNDLED[corpus]]
     try:
-        if corpus in REMOTE:
-            return [fetch(REMOTE[corpus])]
-        if corpus.lower().startswith(('http://', 'https://')):
-            return [fetch(remote_from_url(corpus))]
+        if _is_fetched(corpus):
+            return [fetch(REMOTE[corpus] if corpus in REMOTE else remote_from_url(corpus), _check_readable)]
         found = _local_paths(pathlib.Path(corpus).expanduser()) if corpus else []
     except InputError:
         raise
@@ -81,117 +115,56 @@ def _paths(corpus: str) -> list[pathlib.Path]:
     return found
 
 
+def _is_fetched(corpus: str) -> bool:
+    return corpus in REMOTE or corpus.lower().startswith(('http://', 'https://'))
+
+
+def _check_readable(path: pathlib.Path) -> None:
+    """Raises `InputError` if the documents of a file cannot be read."""
+    for _ in documents.read(path):
+        pass
+
+
 def _local_paths(path: pathlib.Path) -> list[pathlib.Path]:
     """Returns the file itself, or the files of a folder or glob in the order of their names."""
     if path.is_dir():
-        found = sorted(p for p in path.rglob('*') if p.suffix.lower() in _FOLDER_SUFFIXES and p.is_file())
+        found = _each_once([p for p in path.rglob('*') if _is_text_of_folder(p.relative_to(path)) and p.is_file()])
         if not found:
             raise InputError(
-                f'corpus folder {str(path)!r} contains no {", ".join(_FOLDER_SUFFIXES)} file. Name a file or a glob.'
+                f'corpus folder {str(path)!r} contains no visible {", ".join(documents.SUFFIXES)} file. Name a file or '
+                f'a glob.'
             )
         return found
     if path.exists():
         return [path]
-    return sorted(pathlib.Path(p) for p in glob.glob(str(path), recursive=True) if pathlib.Path(p).is_file())
+    return _each_once([pathlib.Path(p) for p in glob.glob(str(path), recursive=True) if pathlib.Path(p).is_file()])
+
+
+def _is_text_of_folder(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in documents.SUFFIXES and not documents.is_hidden(path.parts)
+
+
+def _each_once(paths: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the paths in the order of their names; of those that lead to one file, the shortest."""
+    distinct: dict[str, pathlib.Path] = {}
+    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+        distinct.setdefault(os.path.realpath(path), path)
+    return sorted(distinct.values())
 
 
 def _not_found(corpus: str) -> str:
     siblings = [p.name for p in pathlib.Path().glob('*.txt')]
     close = difflib.get_close_matches(corpus, [*NAMES, *siblings], n=1)
-    hint = f' Did you mean {close[0]}?' if close else ''
+    if corpus == '-':
+        hint = ' To train on stdin, save it to a file first.'
+    elif '://' in corpus:
+        hint = ' Only http:// and https:// are fetched: download the file, then name it.'
+    else:
+        hint = f' Did you mean {close[0]}?' if close else ''
     return (
         f'corpus {corpus!r} is not a file, a folder, a glob that matches a file, an http(s) URL or a known name '
         f'({", ".join(NAMES)}).{hint}'
     )
-
-
-def _documents(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    """Yields `(name, bytes)` of each text in the file; messages use the name."""
-    try:
-        if path.suffix.lower() == '.zip':
-            yield from _zip_members(path)
-        elif path.suffix.lower() == '.gz':
-            yield str(path), gzip.decompress(path.read_bytes())
-        else:
-            yield str(path), path.read_bytes()
-    # zipfile raises RuntimeError for an encrypted member and its subclass NotImplementedError for an unknown method.
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        UnicodeDecodeError,
-    ) as error:
-        raise InputError(f'cannot read {path}: {error}. Give a text file, or an undamaged .zip or .gz file.') from error
-
-
-def _zip_members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(name for name in archive.namelist() if _is_text_member(name))
-        if not names:
-            raise InputError(f'{path} contains no .txt file, only: {", ".join(archive.namelist()[:5]) or "nothing"}.')
-        for name in names:
-            yield f'{path}/{name}', archive.read(name)
-
-
-def _is_text_member(name: str) -> bool:
-    return name.lower().endswith('.txt') and not name.startswith('__MACOSX/')  # metadata of macOS
-
-
-def _is_utf_8(encoding: str) -> bool:
-    try:
-        return codecs.lookup(encoding).name == 'utf-8'
-    except (LookupError, ValueError):
-        return False
-
-
-def _decode(content: bytes, encoding: str, label: str) -> str:
-    if encoding.lower().replace('_', '-') == 'utf-8-sig':
-        encoding = 'utf-8'  # its error offsets include the byte order mark
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f'{label} is not {encoding}: byte {content[error.start]:#04x} at offset {error.start:,} cannot be decoded. '
-            f'{_advice(content, encoding)}'
-        ) from error
-    except (LookupError, ValueError) as error:
-        raise InputError(f'encoding {encoding!r} is not one that Python can decode. Try utf-8 or gb18030.') from error
-    if '\0' in text:
-        offset = len(text[: text.index('\0')].encode(encoding))
-        raise InputError(f'{label} has a NUL character at byte {offset:,} in {encoding}. {_advice(content, encoding)}')
-    if half := re.search('[\ud800-\udfff]', text):  # a lone surrogate is not a character
-        raise InputError(
-            f'{label} has a lone surrogate (U+{ord(half[0]):04X}) in {encoding}. {_advice(content, encoding)}'
-        )
-    return text.removeprefix('\ufeff')
-
-
-def _advice(content: bytes, refused: str) -> str:
-    """Returns advice that names an encoding that can decode the bytes, if there is one."""
-    for encoding in _likely_encodings(content):
-        if encoding != refused and _reads(content, encoding):
-            return f'Try --encoding={encoding}.'
-    return 'The file may be damaged, or is not a text.'
-
-
-def _likely_encodings(content: bytes) -> tuple[str, ...]:
-    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return ('utf-32',)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return ('utf-16',)
-    if b'\0' in content:
-        return ('utf-16-le',) if content.index(b'\0') % 2 else ('utf-16-be',)  # the high byte of an ASCII character
-    return _LIKELY_ENCODINGS
-
-
-def _reads(content: bytes, encoding: str) -> bool:
-    try:
-        return '\0' not in content.decode(encoding)
-    except UnicodeDecodeError:
-        return False
 
 
 def _normalise(text: str, newlines: str) -> str:

@@ -1,21 +1,25 @@
-"""Downloads a URL into the data home, once, and checks its digest."""
+"""Downloads a URL into the data home, once, and checks what came."""
 
-import contextlib
 import dataclasses
 import hashlib
 import http.client
 import os
 import pathlib
+import re
+import shutil
 import string
 import sys
 import urllib.parse
 import urllib.request
+import zlib
+from collections.abc import Callable
 
 from data.errors import InputError
 
 _CHUNK = 1 << 16  # bytes
 _TIMEOUT = 30  # seconds without a byte
 _LONGEST_NAME = 60  # characters: file systems take 255 bytes
+_HTML = re.compile(rb'\s*<(!doctype\s+html|html)\b', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,55 +51,84 @@ def remote_from_url(url: str) -> Remote:
     return Remote(ascii_url, f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}')
 
 
-def fetch(remote: Remote) -> pathlib.Path:
+def fetch(remote: Remote, check: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """Returns the local copy of `remote`; downloads it first if the data home does not have it.
 
+    Args:
+      remote: the file.
+      check: raises `InputError` if a downloaded file cannot be used; such a file is not kept.
+
     Raises:
-      InputError: the file cannot be fetched or written, or its digest is not the known one.
+      InputError: the file cannot be fetched, written or used, or its digest is not the known one.
     """
     path = data_home() / remote.filename
     if not path.exists():
-        _download(remote, path)
+        _download(remote, path, check)
     elif mismatch := _mismatch(remote, path):
         raise InputError(f'{mismatch} Delete {path} to fetch it again.')
     return path
 
 
-def _download(remote: Remote, path: pathlib.Path) -> None:
-    """Downloads to a temporary file, checks it and renames it: `path` is never incomplete."""
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+def _download(remote: Remote, path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:
+    """Downloads to a temporary file, checks it and renames it: `path` is never incomplete or unusable."""
+    folder = path.parent / f'{path.name}.{os.getpid()}.part'
+    part = folder / path.name  # `check` reads its suffix
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with part.open('wb') as file:
             _copy(remote.url, file)
-        if mismatch := _mismatch(remote, part):
-            raise InputError(f'{mismatch} Nothing was kept; try again.')
+        _check(remote, part, check)
         part.replace(path)
     except InputError:
         raise
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError, EOFError, zlib.error, http.client.HTTPException) as error:
+        reason = ' '.join(str(error).split())
         raise InputError(
-            f'cannot fetch {remote.url} into {path}: {error}. Put the file there by hand, or set CHARRNN_DATA_HOME to '
+            f'cannot fetch {remote.url} into {path}: {reason}. Put the file there by hand, or set CHARRNN_DATA_HOME to '
             f'a folder that holds {remote.filename}.'
         ) from error
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            part.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(remote: Remote, part: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:
+    """Raises `InputError` if a downloaded file is not the known one, is an HTML page or is refused by `check`."""
+    problem = _mismatch(remote, part)
+    with part.open('rb') as file:
+        if not problem and _HTML.match(file.read(_CHUNK)):
+            problem = (
+                f'{remote.url} is an HTML page, perhaps a login or an error page: give the URL of a text, .zip or .gz.'
+            )
+    if problem:
+        raise InputError(f'{problem} Nothing was kept; run the same command to fetch it again.')
+    try:
+        check(part)
+    except InputError as error:
+        reason = str(error).replace(str(part), remote.url)
+        raise InputError(f'{reason} Nothing was kept; run the same command to fetch it again.') from error
 
 
 def _copy(url: str, target) -> None:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+    request = urllib.request.Request(url, headers={'Accept-Encoding': 'identity'})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
         size = int(response.headers.get('Content-Length') or 0)
         print(f'downloading {url}' + (f' ({size:,} bytes)' if size else ''), flush=True)
+        if charset := response.headers.get_content_charset():
+            print(f'the server says that its encoding is {charset}', flush=True)
         bar = _bar(size) if sys.stdout.isatty() else None
         done = 0
+        # Some servers compress although the request does not ask for it.
+        compressed = response.headers.get('Content-Encoding', '').lower() in ('gzip', 'x-gzip')
+        unpack = zlib.decompressobj(wbits=31) if compressed else None
         while chunk := response.read(_CHUNK):
-            target.write(chunk)
+            target.write(unpack.decompress(chunk) if unpack else chunk)
             done += len(chunk)
             if bar:
                 bar.update(done, finalize=done == size)
         if size and done != size:
             raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
+        if unpack and not unpack.eof:
+            raise OSError('the compressed body is incomplete')
 
 
 def _bar(size: int):

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from data import corpus
+from data import corpus, encodings
 from data.errors import InputError
 from pipeline.settings import LARGEST_FLOAT, check_fields, setting
 
@@ -58,6 +58,11 @@ class DataConfig:
         'a URL.',
     )
     encoding: str = setting('utf-8', 'Encoding of the text, such as utf-8, gb18030 or utf-16.')
+    encoding_errors: str = setting(
+        'strict',
+        'strict: bytes that are invalid in the encoding are an error. replace: each invalid place is read as U+FFFD.',
+        choices=encodings.ERRORS,
+    )
     newlines: str = setting(
         'space',
         'space: each \\n and \\r becomes one space (so \\r\\n becomes two), as in the book. keep: the model learns '

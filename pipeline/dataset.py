@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from data import corpus
+from data.encodings import without_byte_order_marks
 from data.errors import InputError
 from data.split import split
 from data.vocabulary import Vocabulary
@@ -49,8 +50,8 @@ class EncodedText:
 class Dataset:
     """The corpus of a run."""
 
-    num_characters: int
-    """Of both parts."""
+    source: corpus.Corpus
+    """Both parts."""
     sha256: str
     """Of both parts."""
     training_text: str
@@ -67,12 +68,13 @@ class Dataset:
         Raises:
           InputError: the corpus cannot be read, or a part is too short.
         """
-        text = load_corpus(data)
+        source = load_corpus(data)
+        text = source.text
         training_text, valid_text = split(text, data.valid_fraction)
         vocabulary = Vocabulary.from_text(training_text, data.min_count)
         valid = EncodedText.from_text(valid_text, vocabulary, 'the held-out part') if valid_text else None
         ids = vocabulary.encode(training_text)
-        return cls(len(text), corpus.text_sha256(text), training_text, vocabulary, ids, valid)
+        return cls(source, corpus.text_sha256(text), training_text, vocabulary, ids, valid)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -80,7 +82,9 @@ class Dataset:
         return tuple(np.bincount(self.ids, minlength=len(self.vocabulary)).tolist())
 
     def usable_prefixes(self, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-        """Returns `prefixes`, or the first word of the text if the default prefixes have characters that it lacks.
+        """Returns `prefixes` without byte order marks.
+
+        If the text lacks characters of the default prefixes, its first word replaces them.
 
         Raises:
           InputError: a prefix of the user has a character outside the vocabulary, and the vocabulary does not have an
@@ -89,11 +93,18 @@ class Dataset:
         if prefixes == TrainingConfig.prefixes and not all(self.vocabulary.knows(prefix) for prefix in prefixes):
             first_word = (self.training_text.split() or [self.training_text])[0]
             return (first_word[:_LONGEST_FIRST_WORD],)
+        prefixes = tuple(map(without_byte_order_marks, prefixes))
         for prefix in prefixes:
             self.vocabulary.encode(prefix, f'prefix {prefix!r}')
         return prefixes
 
 
-def load_corpus(data: DataConfig) -> str:
-    """Returns the text of `data`. Raises `InputError` if it cannot be read."""
-    return corpus.load(data.corpus, encoding=data.encoding, newlines=data.newlines, max_characters=data.max_characters)
+def load_corpus(data: DataConfig) -> corpus.Corpus:
+    """Returns the corpus of `data`. Raises `InputError` if it cannot be read."""
+    return corpus.load(
+        data.corpus,
+        encoding=data.encoding,
+        encoding_errors=data.encoding_errors,
+        newlines=data.newlines,
+        max_characters=data.max_characters,
+    )

@@ -21,7 +21,7 @@ from pipeline.config import DataConfig
 from pipeline.flag_definitions import define_checkpoint, define_flags
 
 _FLAGS = flags.FLAGS
-_READING = ('encoding', 'newlines', 'max_characters')  # flags that apply to --corpus
+_READING = ('encoding', 'encoding_errors', 'newlines', 'max_characters')  # flags that apply to --corpus
 
 
 def main() -> None:

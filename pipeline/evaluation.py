@@ -110,7 +110,7 @@ def evaluate_run(run_dir: pathlib.Path, which: str | None, text_settings: dict) 
     record = run_directory.read(run_dir)
     if text_settings:
         data = DataConfig(**{'newlines': record.config.data.newlines} | text_settings)
-        text, name = load_corpus(data), data.corpus
+        text, name = load_corpus(data).text, data.corpus
     else:
         text, name = held_out_part(run_dir, record), f'the held-out part of {record.config.data.corpus}'
     devices.prepare()
@@ -131,7 +131,7 @@ def held_out_part(run_dir: pathlib.Path, record: RunRecord) -> str:
             f'run_dir {str(run_dir)!r} held out no text: valid_fraction=0. Evaluate on another text with --corpus, or '
             f'train with --valid_fraction=0.1.'
         )
-    text = load_corpus(data)
+    text = load_corpus(data).text
     run_directory.check_same(run_dir, record, record.config, text_sha256(text))
     return split(text, data.valid_fraction)[1]
 

@@ -1,15 +1,17 @@
 """A downloaded file is complete and right, or absent. The server is on this machine."""
 
+import gzip
 import hashlib
 import http.server
 import pathlib
+import re
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from data import download
-from data.download import Remote, data_home, fetch, remote_from_url
+from data.download import Remote, data_home, remote_from_url
 from data.errors import InputError
 
 BODY = b'a song of some bytes'
@@ -22,6 +24,7 @@ class _Web(http.server.ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), _Handler)
         self.pages: dict[str, bytes] = {}
         self.claimed: dict[str, int] = {}
+        self.headers: dict[str, str] = {}
         self.asked: list[str] = []
         self.when_asked: Callable[[], None] = lambda: None
 
@@ -37,7 +40,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         body = self.server.pages[self.path]
-        self.send_response(200)
+        self.send_response(302 if 'Location' in self.server.headers else 200)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.send_header('Content-Length', str(self.server.claimed.get(self.path, len(body))))
         self.end_headers()
         self.wfile.write(body)
@@ -62,6 +67,10 @@ def home(tmp_path, monkeypatch) -> pathlib.Path:
     monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path / 'new' / 'home'))
     monkeypatch.setenv('no_proxy', '*')
     return tmp_path / 'new' / 'home'
+
+
+def fetch(remote: Remote) -> pathlib.Path:
+    return download.fetch(remote, lambda path: None)
 
 
 def _message(remote: Remote) -> str:
@@ -168,6 +177,50 @@ def test_file_is_fetched_once(web, home):
     for _ in range(2):
         assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == BODY
     assert web.asked == ['/song.txt']
+
+
+def test_body_that_the_server_compresses_is_unpacked(web, home):
+    web.pages['/song.txt'], web.headers = gzip.compress(BODY), {'Content-Encoding': 'gzip'}
+    assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == BODY
+
+
+def test_incomplete_compressed_body_is_not_kept(web, home):
+    web.pages['/song.txt'], web.headers = gzip.compress(BODY)[:-9], {'Content-Encoding': 'gzip'}
+    assert 'incomplete' in _message(remote_from_url(web.url('/song.txt')))
+    assert _kept(home) == []
+
+
+@pytest.mark.parametrize('page', [b'<!DOCTYPE html><title>Log in</title>', b'\n<html lang="en">', b'<HTML>'])
+def test_html_page_is_not_kept(web, home, page):
+    web.pages['/song.zip'] = page
+    message = _message(remote_from_url(web.url('/song.zip')))
+    for part in (web.url('/song.zip'), 'HTML page', 'login', 'run the same command to fetch it again'):
+        assert part in message
+    assert _kept(home) == []
+
+
+def test_file_that_the_check_refuses_is_not_kept(web, home):
+    web.pages['/song.txt'] = BODY
+
+    def refuse(path: pathlib.Path) -> None:
+        raise InputError(f'{path} is bad.')
+
+    with pytest.raises(InputError, match=re.escape(f'{web.url("/song.txt")} is bad. Nothing was kept;')):
+        download.fetch(remote_from_url(web.url('/song.txt')), refuse)
+    assert _kept(home) == []
+
+
+def test_redirect_loop_is_one_line(web, home):
+    web.pages['/song.txt'], web.headers = b'', {'Location': '/song.txt'}
+    message = _message(remote_from_url(web.url('/song.txt')))
+    assert 'infinite loop' in message
+    assert '\n' not in message
+
+
+def test_encoding_that_the_server_names_is_shown(web, home, capsys):
+    web.pages['/song.txt'], web.headers = BODY, {'Content-Type': 'text/plain; charset=GB18030'}
+    fetch(remote_from_url(web.url('/song.txt')))
+    assert 'the server says that its encoding is gb18030' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('value', [None, ''])

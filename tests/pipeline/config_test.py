@@ -162,7 +162,13 @@ def test_differences_are_the_settings_that_must_not_change():
 def test_settings_that_may_change_when_a_run_resumes():
     """Every setting differs: those told are the ones that make it another run, the rest is listed too."""
     old = Config.from_dict({'activation': 'relu', 'momentum': 0.9})
-    another_run = {'encoding': 'gb18030', 'newlines': 'keep', 'max_characters': 9, 'valid_fraction': 0.1}
+    another_run = {
+        'encoding': 'gb18030',
+        'encoding_errors': 'replace',
+        'newlines': 'keep',
+        'max_characters': 9,
+        'valid_fraction': 0.1,
+    }
     another_run |= {'min_count': 2, 'sampling': 'consecutive', 'batch_size': 8, 'num_steps': 5}
     another_run |= {'cell': 'lstm', 'activation': 'tanh', 'hidden_size': 64, 'num_layers': 2, 'init_scale': 0.1}
     another_run |= {'forget_bias': 1.0, 'dropout': 0.5, 'optimizer': 'adamw', 'learning_rate': 0.003, 'momentum': 0.0}
