@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import unicodedata
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow as tf
 from data.errors import InputError
 
 UNKNOWN = '\N{REPLACEMENT CHARACTER}'
-"""U+FFFD, the unknown character. A vocabulary that contains it reads all other new characters as U+FFFD."""
+"""U+FFFD, the unknown character of a vocabulary that has one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +20,16 @@ class Vocabulary:
     A character is one code point. Lookup is a binary search in the sorted code points, in NumPy and in the graph: the
     export needs no lookup table, only a constant.
 
-    A vocabulary with U+FFFD, the *unknown* character, reads every new character as U+FFFD. A vocabulary without U+FFFD
-    refuses new characters.
+    A vocabulary that has an unknown character, U+FFFD, reads every new character as U+FFFD. Without one it refuses new
+    characters, and U+FFFD is an ordinary character if the corpus contains it.
     """
 
     characters: str
+    has_unknown: bool = False
 
     def __post_init__(self):
+        if self.has_unknown and UNKNOWN not in self.characters:
+            raise InputError('a vocabulary with an unknown character must contain U+FFFD.')
         if not self.characters or list(self.characters) != sorted(set(self.characters)):
             raise InputError(f'a vocabulary must be distinct characters in sorted order, not {self.characters[:20]!r}.')
 
@@ -33,46 +37,48 @@ class Vocabulary:
     def from_text(cls, text: str, min_count: int = 1) -> 'Vocabulary':
         """Returns the vocabulary of the characters that occur at least `min_count` times in `text`.
 
-        If `min_count` is above 1, the vocabulary always contains U+FFFD, so that the treatment of new characters does
-        not depend on the text.
+        If and only if `min_count` is above 1, the vocabulary has an unknown character: the treatment of new characters
+        does not depend on the text.
 
         Raises:
           InputError: no character occurs `min_count` times.
         """
-        frequent = {c for c, count in collections.Counter(text).items() if count >= min_count} - {UNKNOWN}
+        unknown = {UNKNOWN} if min_count > 1 else set()
+        frequent = {c for c, count in collections.Counter(text).items() if count >= min_count} - unknown
         if not frequent:
             raise InputError(
                 f'min_count={min_count} leaves no character: none occurs that often in the {len(text):,} characters of '
                 f'the training part. Lower --min_count.'
             )
-        return cls(''.join(sorted(frequent | ({UNKNOWN} if min_count > 1 or UNKNOWN in text else set()))))
+        return cls(''.join(sorted(frequent | unknown)), bool(unknown))
 
     def __len__(self) -> int:
         return len(self.characters)
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of U+FFFD; None if the vocabulary does not contain it."""
-        return self.characters.index(UNKNOWN) if UNKNOWN in self.characters else None
+        """The id of the unknown character; None if the vocabulary does not have one."""
+        return self.characters.index(UNKNOWN) if self.has_unknown else None
 
     def encode(self, text: str, name: str = 'text') -> np.ndarray:
         """Returns the ids of `text`, `[len(text)] int32`.
 
         Raises:
-          InputError: `text` (`name` in the message) has a character outside a vocabulary without U+FFFD.
+          InputError: `text` (`name` in the message) has a character outside a vocabulary without an unknown character.
         """
         ids, absent = self._look_up(text)
         if absent.any() and self.unknown_id is None:
             character = text[absent.argmax()]
-            raise InputError(f"{name} contains '{character}' (U+{ord(character):04X}), {self._not_among()}")
+            hint = self._hint(text)
+            raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{hint}')
         return ids
 
     def encode_any(self, text: str) -> tuple[np.ndarray, int]:
         """Returns the ids of a text that may have new characters, `[K] int32`, and the number of unknown characters.
 
-        If the vocabulary contains U+FFFD, unknown characters are read as U+FFFD, and K = len(text). If it does not,
-        unknown characters are left out: the model has no weights to read them and gives them no probability. Adding
-        U+FFFD for the held-out part would let that part change the model.
+        If the vocabulary has an unknown character, all new characters are read as U+FFFD, and K = len(text). If not,
+        new characters are left out: the model has no weights to read them and gives them no probability. Adding an
+        unknown character for the held-out part would let that part change the model.
         """
         ids, absent = self._look_up(text)
         if self.unknown_id is None:
@@ -121,6 +127,13 @@ class Vocabulary:
             ids[absent] = self.unknown_id
         return ids.astype(np.int32), absent
 
+    def _hint(self, text: str) -> str:
+        """Returns a sentence if the vocabulary has all characters of another normal form of `text`."""
+        for form in ('NFC', 'NFD'):
+            if self.knows(unicodedata.normalize(form, text)):
+                return f' Unicode writes this text in two ways; the model knows the other one: write it in {form}.'
+        return ''
+
     def _not_among(self) -> str:
         return f'which is not among the {len(self)} characters this model was trained on'
 
@@ -138,6 +151,12 @@ class Vocabulary:
 
         any_absent = tf.reduce_any(absent)
         return tf.debugging.Assert(~any_absent, [tf.cond(any_absent, message, lambda: '')])
+
+
+def described(character: str) -> str:
+    """Returns a character with its code point, and its name if it has no shape of its own."""
+    name = unicodedata.name(character, '') if unicodedata.category(character)[0] in 'MZC' else ''
+    return f"'{character}' (U+{ord(character):04X}{' ' if name else ''}{name})"
 
 
 def _code_points(text: str) -> np.ndarray:

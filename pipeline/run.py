@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
-from data.vocabulary import Vocabulary
+from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
 from pipeline import command_line, devices, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
@@ -86,13 +86,13 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     epochs_done = trainer.step // windows.steps_per_epoch
     longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
     record = RunRecord(longest, dataset.vocabulary, dataset.sha256, dataset.counts)
-    run_directory.write(run_dir, record, dataset.num_characters)
+    run_directory.write(run_dir, record, len(dataset.source.text))
     print(
-        f'{config.data.corpus}: {dataset.num_characters:,} characters, {len(dataset.vocabulary):,} distinct; '
-        f'{windows.steps_per_epoch:,} minibatches an epoch; {model.num_parameters:,} parameters on {device}; {run_dir}'
+        f'{_describe_corpus(config.data.corpus, dataset)}; {windows.steps_per_epoch:,} minibatches an epoch; '
+        f'{model.num_parameters:,} parameters on {device}; {run_dir}'
     )
-    if dataset.valid:
-        print(_describe(dataset.valid, dataset.vocabulary))
+    for line in _notes(dataset):
+        print(line)
     if begun and not trainer.step:
         print('the run has no checkpoint yet: starts from the beginning')
     if trainer.step:
@@ -197,7 +197,23 @@ def nothing_left(trainer: Trainer) -> str | None:
     return None
 
 
-def _describe(valid: EncodedText, vocabulary: Vocabulary) -> str:
+def _describe_corpus(name: str, dataset: Dataset) -> str:
+    files = f'{dataset.source.num_documents:,} files, ' if dataset.source.num_documents > 1 else ''
+    return f'{name}: {files}{len(dataset.source.text):,} characters, {len(dataset.vocabulary):,} distinct'
+
+
+def _notes(dataset: Dataset) -> list[str]:
+    """Returns lines on the held-out part, on U+FFFD in the text, and on a text that cannot be read again."""
+    lines = [_describe_valid(dataset.valid, dataset.vocabulary)] if dataset.valid else []
+    if count := dataset.source.text.count(UNKNOWN):
+        use = 'read as the unknown character' if dataset.vocabulary.has_unknown else 'an ordinary character here'
+        lines.append(f'U+FFFD occurs {count:,} times in the text: {use}')
+    if not dataset.source.can_be_read_again:
+        lines.append('the text came through a pipe: to be able to resume, save it to a file and train on that')
+    return lines
+
+
+def _describe_valid(valid: EncodedText, vocabulary: Vocabulary) -> str:
     """Returns a line on the held-out part and on its characters outside the vocabulary."""
     fate = 'left out (--min_count=2 would read them)' if vocabulary.unknown_id is None else 'read as U+FFFD'
     unknown = f'{valid.unknown_rate:.2%} of them unknown' + (f', {fate}' if valid.num_unknown else '')

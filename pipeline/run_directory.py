@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from data.errors import InputError
 from data.files import write_whole
-from data.vocabulary import Vocabulary
+from data.vocabulary import UNKNOWN, Vocabulary
 from pipeline.config import Config, differences
 
 RUNS = pathlib.Path('runs')
@@ -112,9 +112,11 @@ def read(run_dir: pathlib.Path) -> RunRecord:
     try:
         config = json.loads((run_dir / _CONFIG).read_text('utf-8'))
         vocabulary = json.loads((run_dir / _VOCABULARY).read_text('utf-8'))
+        # A run of 24 November 2026 or before has an unknown character if it has U+FFFD.
+        vocabulary.setdefault('has_unknown', UNKNOWN in vocabulary['characters'])
         return RunRecord(
             Config.from_dict(config['config']),
-            Vocabulary(vocabulary['characters']),
+            Vocabulary(vocabulary['characters'], vocabulary['has_unknown']),
             config['corpus']['sha256'],
             tuple(vocabulary['counts']),
         )
@@ -143,7 +145,7 @@ def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int) -> None
         'corpus': {'sha256': record.corpus_sha256, 'num_characters': num_characters},
         'versions': versions | {'numpy': np.__version__},
     }
-    vocabulary = {'characters': record.vocabulary.characters, 'counts': record.counts}
+    vocabulary = dataclasses.asdict(record.vocabulary) | {'counts': record.counts}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         _write_json(run_dir / _VOCABULARY, vocabulary)

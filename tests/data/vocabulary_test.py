@@ -1,5 +1,7 @@
 """Characters <-> ids: the graph does what Python does, and an unknown character is named by both."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,7 +78,7 @@ def test_decoding_in_the_graph_equals_python():
 def test_unknown_character_is_named(character, point):
     with pytest.raises(InputError) as caught:
         VOCABULARY.encode(f'分{character}开', 'prefixes[1]')
-    assert str(caught.value) == f"prefixes[1] contains '{character}' (U+{point}), {NOT_AMONG}"
+    assert str(caught.value) == f"prefixes[1] contains '{character}' (U+{point}), {NOT_AMONG}."
 
 
 @pytest.mark.parametrize(('character', 'point'), UNKNOWN)
@@ -114,6 +116,42 @@ def test_min_count_above_one_always_adds_the_unknown_character():
     assert Vocabulary.from_text('分开分开').unknown_id is None
 
 
+def test_replacement_character_of_the_corpus_is_an_ordinary_character():
+    """Without min_count, no character is read as another one, and each character of the text can be generated."""
+    vocabulary = Vocabulary.from_text('分开\ufffd')
+    assert vocabulary.unknown_id is None
+    assert vocabulary.encode('\ufffd分').tolist() == [2, 0]
+    with pytest.raises(InputError, match='囧'):
+        vocabulary.encode('囧')
+
+
+def test_unknown_character_must_be_in_the_vocabulary():
+    with pytest.raises(InputError, match=r'must contain U\+FFFD'):
+        Vocabulary('分开', has_unknown=True)
+
+
+@pytest.mark.parametrize(('known', 'given', 'form'), [('NFC', 'NFD', 'NFC'), ('NFD', 'NFC', 'NFD')])
+def test_text_in_another_normal_form_gets_a_hint(known, given, form):
+    vocabulary = Vocabulary.from_text(unicodedata.normalize(known, 'café'))
+    with pytest.raises(InputError, match=f'the model knows the other one: write it in {form}'):
+        vocabulary.encode(unicodedata.normalize(given, 'café'))
+
+
+@pytest.mark.parametrize(
+    ('character', 'shown'),
+    [
+        ('囧', "'囧' (U+56E7), which"),
+        ('\u0301', 'U+0301 COMBINING ACUTE ACCENT'),
+        ('\u200b', 'U+200B ZERO WIDTH SPACE'),
+    ],
+)
+def test_character_without_a_shape_is_named(character, shown):
+    with pytest.raises(InputError) as caught:
+        Vocabulary('abc').encode(f'a{character}')
+    assert shown in str(caught.value)
+    assert 'normal' not in str(caught.value)
+
+
 def test_min_count_that_leaves_no_character_is_refused():
     with pytest.raises(InputError, match='min_count=3 leaves no character'):
         Vocabulary.from_text('分开分开', min_count=3)
@@ -121,7 +159,7 @@ def test_min_count_that_leaves_no_character_is_refused():
 
 @pytest.mark.parametrize('characters', ['分开\ufffd', '\ufffd🎵𠮷'])
 def test_unknown_character_in_the_graph_equals_python(characters):
-    vocabulary = Vocabulary(characters)
+    vocabulary = Vocabulary(characters, has_unknown=True)
     texts = ['囧分😀', characters, '\U0010ffff']
     ids = vocabulary.encode_tensor(tf.constant(texts), 'prefix').to_list()
     assert ids == [vocabulary.encode(text).tolist() for text in texts]
@@ -129,7 +167,7 @@ def test_unknown_character_in_the_graph_equals_python(characters):
 
 def test_encode_any_counts_unknown_characters():
     """They become U+FFFD if the vocabulary has it, like a U+FFFD of the text itself; otherwise they are left out."""
-    with_unknown, without = Vocabulary('分开\ufffd'), Vocabulary('分开')
+    with_unknown, without = Vocabulary('分开\ufffd', has_unknown=True), Vocabulary('分开')
     assert [x.tolist() if hasattr(x, 'tolist') else x for x in with_unknown.encode_any('分囧\ufffd开')] == [
         [0, 2, 2, 1],
         2,

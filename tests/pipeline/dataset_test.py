@@ -25,7 +25,7 @@ def test_text_without_a_character_to_predict_is_refused(text, known):
 def test_vocabulary_and_counts_are_of_the_training_part_alone(tmp_path):
     (tmp_path / 'x.txt').write_text('aababaababcz', 'utf-8')
     dataset = Dataset.load(DataConfig(corpus=str(tmp_path / 'x.txt'), valid_fraction=0.34))
-    assert (dataset.num_characters, dataset.training_text) == (12, 'aababaab')
+    assert (dataset.source.text, dataset.training_text) == ('aababaababcz', 'aababaab')
     assert dict(zip(dataset.vocabulary.characters, dataset.counts, strict=True)) == {'a': 5, 'b': 3}
 
 
@@ -35,6 +35,7 @@ def test_vocabulary_and_counts_are_of_the_training_part_alone(tmp_path):
         (TrainingConfig.prefixes, 1, ('Once',)),
         (TrainingConfig.prefixes, 2, ('Once',)),  # U+FFFD could replace their characters, but would say nothing
         (('on', '囧'), 2, ('on', '囧')),
+        (('\ufeffon',), 1, ('on',)),  # the text is read without byte order marks, too
     ],
 )
 def test_default_prefixes_outside_the_vocabulary_become_the_first_word(tmp_path, prefixes, min_count, expected):

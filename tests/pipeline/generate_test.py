@@ -120,7 +120,7 @@ def test_compiles_once_for_all_requests(generator):
 @pytest.fixture(scope='module', params=['分山开\ufffd', '\ufffd🎵𠮷'])
 def unknowing(request) -> Generator:
     """A generator whose model holds the unknown character, the last or first of its ids, for the next nearly always."""
-    vocabulary = Vocabulary(request.param)
+    vocabulary = Vocabulary(request.param, has_unknown=True)
     model = CharRNN(ModelConfig(hidden_size=8, init_scale=0.5), len(vocabulary))
     model.b_q.assign(20.0 * tf.one_hot(vocabulary.unknown_id, len(vocabulary)))
     return Generator(model, vocabulary)

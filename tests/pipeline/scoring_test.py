@@ -45,7 +45,7 @@ def test_log_likelihood_of_generation_equals_scoring(model, vocabulary, generato
 
 
 def test_new_character_is_read_as_unknown_if_the_vocabulary_has_one():
-    vocabulary = Vocabulary('分山开' + UNKNOWN)
+    vocabulary = Vocabulary('分山开' + UNKNOWN, has_unknown=True)
     model = CharRNN(ModelConfig(hidden_size=8, init_scale=0.5), len(vocabulary))
     (as_new, as_unknown), counts = _score(model, vocabulary, ['囧分囧', f'{UNKNOWN}分{UNKNOWN}'])
     assert as_new == as_unknown

@@ -25,7 +25,7 @@ def characters(servable: Servable, request: TextRequest) -> Iterator[dict]:
     is the sum, as in `generate`. The servable must be able to stream, and the request must have been checked.
     """
     description = servable.description
-    vocabulary = Vocabulary(description['vocabulary'])
+    vocabulary = Vocabulary(description['vocabulary'], description['unknown_id'] is not None)
     choose = chooser(len(vocabulary), description['unknown_id'])
     uniform = uniform_numbers(tf.constant([request.seed], tf.int64), tf.constant(max(request.length, 1)))
     knobs = tf.constant([request.temperature]), tf.constant([request.top_k]), tf.constant([request.top_p])

@@ -34,7 +34,7 @@ def test_requests_cover_both_text_signatures_alone_and_in_batches(version_dirs):
     [('分山开', ['分开']), ('分山开' + UNKNOWN, ['分开', '囧']), ('abc', ['a'])],
 )
 def test_prefixes_are_those_that_the_model_accepts(characters, valid):
-    vocabulary = Vocabulary(''.join(sorted(characters)))
+    vocabulary = Vocabulary(''.join(sorted(characters)), has_unknown=UNKNOWN in characters)
     model = CharRNN(ModelConfig(hidden_size=2), len(vocabulary))
     artifact = Artifact(model, vocabulary, 1, Limits(max_prefix=3))
     assert warmup.valid_prefixes(['分开', '囧', '分开分开'], artifact) == valid

@@ -29,7 +29,7 @@ def servable(model, vocabulary, tmp_path_factory) -> Servable:
 @pytest.fixture(scope='module')
 def unknowing(tmp_path_factory) -> Servable:
     """Two layers, two parts of state each, that hold the unknown character for the next nearly always."""
-    vocabulary = Vocabulary(f'\n分山开{UNKNOWN}🎵')
+    vocabulary = Vocabulary(f'\n分山开{UNKNOWN}🎵', has_unknown=True)
     config = ModelConfig(cell='lstm', num_layers=2, hidden_size=8, init_scale=0.5)
     model = CharRNN(config, len(vocabulary), seed=4)
     model.b_q.assign(20.0 * tf.one_hot(vocabulary.unknown_id, len(vocabulary)))
