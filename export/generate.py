@@ -16,6 +16,7 @@ import pathlib
 
 from absl import flags
 
+from data.encodings import without_byte_order_marks
 from data.errors import InputError
 from data.files import tensorflow_path
 from export.artifact.text_request import sample_requests
@@ -31,7 +32,10 @@ def main() -> None:
     if (_FLAGS.prefix is None) == (_FLAGS.prefix_file is None):
         given = 'neither' if _FLAGS.prefix is None else 'both'
         raise InputError(f'give either --prefix=分开 or --prefix_file=prefixes.txt, not {given}.')
-    prefixes = read_prefixes(_FLAGS.prefix_file) if _FLAGS.prefix is None else _FLAGS.prefix
+    if _FLAGS.prefix is None:
+        prefixes = read_prefixes(_FLAGS.prefix_file)
+    else:
+        prefixes = [without_byte_order_marks(prefix) for prefix in _FLAGS.prefix]
     knobs = {name: _FLAGS[name].value for name in ('length', 'temperature', 'top_k', 'top_p')}
     requests = sample_requests(prefixes, _FLAGS.num_samples, _FLAGS.seed, **knobs)
     if _FLAGS.server is None:
@@ -59,7 +63,7 @@ if __name__ == '__main__':
         'server',
         None,
         'Server to use instead of --model_dir, the bundled one or TensorFlow Serving: '
-        'http://host:port[/v1/models/NAME[/versions/N]]. NAME defaults to charrnn.',
+        'http://host:port[/path][/v1/models/NAME[/versions/N]]. NAME defaults to charrnn.',
     )
     flags.DEFINE_multi_string('prefix', None, 'Prefix, used unchanged.')
     flags.DEFINE_string('prefix_file', None, 'UTF-8 file with one prefix per line, used unchanged. -: stdin.')

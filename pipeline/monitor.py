@@ -18,6 +18,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from pipeline.perplexity import perplexity
+from pipeline.terminal import shown
 from pipeline.trainer import Progress
 
 _SECONDS_BETWEEN_LINES = 60.0
@@ -130,7 +131,7 @@ class Monitor:
         """Prints the generated texts and shows them in TensorBoard."""
         self._add('train', epoch, [text_pb('samples', [_code_block(text) for text in texts])])
         for text in texts:
-            self.say(f' - {text}')
+            self.say(f' - {shown(text, sys.stdout)}')
 
     def say(self, line: str) -> None:
         """Prints a line, above the bar if there is one."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from data.errors import InputError
+from pipeline.terminal import shown
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 _HELP_FLAGS = {'h', 'help', 'helpshort', 'helpfull', '?'}
@@ -37,7 +38,7 @@ def run(main: Callable[[], int | None]) -> None:
             )  # else Python prints an error when it flushes at exit
             return _BROKEN_PIPE
         except InputError as error:
-            print(f'error: {error}', file=sys.stderr)
+            print(f'error: {shown(str(error), sys.stderr)}', file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)

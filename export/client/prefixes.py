@@ -2,19 +2,20 @@
 
 import sys
 
+from data.encodings import without_byte_order_marks
 from data.errors import InputError
 from data.files import user_path
 
 
 def read_prefixes(path: str) -> list[str]:
-    """Returns the lines of a file (`-`: stdin) unchanged, without their line ends.
+    """Returns the lines of a file (`-`: stdin) without their line ends and byte order marks.
 
     Raises:
       InputError: the file cannot be read or is not UTF-8, or a line is empty.
     """
     try:
         content = sys.stdin.buffer.read() if path == '-' else user_path('prefix_file', path).read_bytes()
-        text = content.decode('utf-8-sig')
+        text = without_byte_order_marks(content.decode())
     except OSError as error:
         raise InputError(f'prefix_file={path!r} cannot be read: {error.strerror}.') from error
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from data.errors import InputError
 from export.artifact.text_request import GeneratedText, TextRequest, batches
 from export.client.remote import RemoteModel
 from pipeline import program
+from pipeline.terminal import shown
 
 
 class TextModel(Protocol):
@@ -42,10 +44,10 @@ def _print_stream(server: RemoteModel, request: TextRequest) -> bool:
     added = server.stream(request)
     if added is None:
         return False
-    print(request.prefix, end='', flush=True)
+    print(shown(request.prefix, sys.stdout), end='', flush=True)
     try:
         for characters in added:
-            print(characters, end='', flush=True)
+            print(shown(characters, sys.stdout), end='', flush=True)
     finally:
         print(flush=True)  # an error message must start on a new line
     return True
@@ -57,12 +59,22 @@ def _print_batches(model: TextModel, requests: Sequence[TextRequest], num_sample
         try:
             texts = model.generate(batch)
         except InputError as error:
-            raise InputError(_with_prefix_index(str(error), printed, num_samples)) from error
+            hint = _normal_form_hint(str(error), batch)
+            raise InputError(_with_prefix_index(str(error), printed, num_samples) + hint) from error
         for request, generated in zip(batch, texts, strict=True):
             fields = dataclasses.asdict(request) | generated._asdict()
-            print(program.json_line(fields) if as_json else generated.text)
+            print(program.json_line(fields) if as_json else shown(generated.text, sys.stdout))
         sys.stdout.flush()
         printed += len(batch)
+
+
+def _normal_form_hint(message: str, batch: Sequence[TextRequest]) -> str:
+    """Returns a sentence if the model refuses a character of a prefix that has another normal form."""
+    found = re.search(r'\bprefix\[(\d+)\] contains ', message)
+    for form in ('NFC', 'NFD'):
+        if found and not unicodedata.is_normalized(form, batch[int(found[1])].prefix):
+            return f'. Unicode writes this prefix in two ways; the model may know the other one: write it in {form}.'
+    return ''
 
 
 def _with_prefix_index(message: str, first_row: int, num_samples: int) -> str:

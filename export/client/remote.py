@@ -1,7 +1,9 @@
 """A model behind TensorFlow Serving's REST API. Uses only the standard library."""
 
+import base64
 import dataclasses
 import http.client
+import ipaddress
 import json
 import re
 import urllib.error
@@ -12,7 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from data.errors import InputError
 from export.artifact.text_request import GeneratedText, TextRequest
 
-_URL = re.compile(r'(?P<root>https?://[^/?#\s]+)/?(?P<model>v1/models/[^/:?#\s]+(/(versions|labels)/[^/:?#\s]+)?)?/?')
+_URL = re.compile(
+    r'(?P<scheme>https?://)((?P<user>[^/?#\s@]*)@)?(?P<host>[^/?#\s@]+)(?P<path>(/(?!v1/models/)[^/?#\s]+)*)/*'
+    r'(?P<model>v1/models/[^/:?#\s]+(/(versions|labels)/[^/:?#\s]+)?)?(:predict|:generate_stream)?/?'
+)
 _DEFAULT_MODEL = 'v1/models/charrnn'
 _TIMEOUT = 600  # seconds without a byte
 _NO_STREAMING = (400, 404, 405, 501)
@@ -20,8 +25,9 @@ _NO_STREAMING = (400, 404, 405, 501)
 
 
 class RemoteModel:
-    """One model of a server, at `http://host:port[/v1/models/NAME[/versions/N]]`; NAME defaults to charrnn.
+    """One model of a server, at `http://[user:password@]host:port[/path][/v1/models/NAME[/versions/N]]`.
 
+    NAME defaults to charrnn. The path is that of a reverse proxy. The URL of a method, as in `:predict`, works, too.
     Methods raise `InputError` if the server cannot be reached, refuses a request, or does not answer with texts.
     """
 
@@ -32,7 +38,14 @@ class RemoteModel:
                 f'server={url!r} must be http://host:port or http://host:port/v1/models/NAME[/versions/N], such as '
                 f'--server=http://localhost:8501.'
             )
-        self._root = found['root']
+        self._root = f'{found["scheme"]}{found["host"]}{found["path"]}'
+        self._headers = {'Content-Type': 'application/json'}
+        if found['user'] is not None:
+            credentials = urllib.parse.unquote(found['user']).encode()
+            self._headers['Authorization'] = f'Basic {base64.b64encode(credentials).decode()}'
+        # A proxy cannot reach the loopback address of this machine.
+        proxies: dict[str, str] | None = {} if _is_loopback(urllib.parse.urlsplit(self._root).hostname or '') else None
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
         path = urllib.parse.quote(found['model'] or _DEFAULT_MODEL, safe='/%')
         self._model = f'{self._root}/{path}'
 
@@ -62,16 +75,28 @@ class RemoteModel:
 
     def _post(self, url: str, body: dict) -> http.client.HTTPResponse:
         data = json.dumps(body, ensure_ascii=False).encode('utf-8', 'surrogatepass')
-        request = urllib.request.Request(url, data, {'Content-Type': 'application/json'})
+        request = urllib.request.Request(url, data, self._headers)
         try:
-            return urllib.request.urlopen(request, timeout=_TIMEOUT)
+            return self._opener.open(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
             raise _HttpError(url, error) from error
+        except http.client.BadStatusLine as error:
+            raise InputError(
+                f'{self._root} does not answer in HTTP. Is it the gRPC port of the server? Give the REST port: 8501, '
+                f'unless it was set.'
+            ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, 'reason', error)
             raise InputError(
                 f'no server answers at {self._root} ({reason}). Start one with: python -m export.serve'
             ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == 'localhost'
 
 
 class _HttpError(InputError):

@@ -10,7 +10,7 @@ from export.client.prefixes import read_prefixes
 @pytest.mark.parametrize('last_end', [True, False])
 def test_prefixes_are_the_lines_unchanged(tmp_path, end, last_end):
     lines = ['分', ' 开 ', 'a,"b"']
-    content = '\ufeff' + end.join(lines) + end * last_end
+    content = '\ufeff' + f'{end}\ufeff'.join(lines) + end * last_end
     (tmp_path / 'prefixes.txt').write_bytes(content.encode())
     assert read_prefixes(str(tmp_path / 'prefixes.txt')) == lines
 

@@ -1,5 +1,7 @@
 """Printed texts, and the prefix that an error names. `generate_test.py` has the output on a terminal."""
 
+import unicodedata
+
 import pytest
 
 from data.errors import InputError
@@ -25,3 +27,14 @@ def test_index_of_other_values_equals_that_of_the_prefix(name):
     requests = sample_requests(['分'] * 4, 2, 0, length=1, temperature=1.0)
     with pytest.raises(InputError, match=rf'^{name}\[2\] is 3; prefix\[5\] is quoted$'):
         print_texts(Refusing(), requests, 2, as_json=False)
+
+
+@pytest.mark.parametrize(('given', 'other'), [('NFD', 'NFC'), ('NFC', 'NFD')])
+def test_refused_prefix_in_another_normal_form_gets_a_hint(given, other):
+    class Refusing:
+        def generate(self, requests):
+            raise InputError('prefix[1] contains something')
+
+    prefixes = ['a', unicodedata.normalize(given, 'café')]
+    with pytest.raises(InputError, match=rf'^prefix\[1\] contains something\. .* write it in {other}\.$'):
+        print_texts(Refusing(), sample_requests(prefixes, 1, 0, length=1, temperature=1.0), 1, as_json=False)

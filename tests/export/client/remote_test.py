@@ -1,5 +1,6 @@
 """RemoteModel: its requests to a server, and its errors."""
 
+import base64
 import json
 
 import pytest
@@ -22,6 +23,10 @@ CHARACTER = 'data: {"text": "开"}\n\n'.encode()
         ('/v1/models/分', '/v1/models/%E5%88%86'),
         ('/v1/models/other/versions/3', '/v1/models/other/versions/3'),
         ('/v1/models/other/labels/stable/', '/v1/models/other/labels/stable'),
+        ('/v1/models/other:predict', '/v1/models/other'),
+        ('/v1/models/other/versions/3:generate_stream', '/v1/models/other/versions/3'),
+        ('/proxy/path', '/proxy/path/v1/models/charrnn'),
+        ('/proxy/v1/models/other', '/proxy/v1/models/other'),
     ],
 )
 def test_requests_are_rows_of_the_signature_generate_of_the_model_in_the_url(path, model):
@@ -36,12 +41,47 @@ def test_requests_are_rows_of_the_signature_generate_of_the_model_in_the_url(pat
     assert posted == [(f'{model}:predict', {'signature_name': 'generate', 'instances': [FIELDS]})]
 
 
-@pytest.mark.parametrize('url', ['localhost:8501', 'http://localhost:8501/v2', 'http://', ''])
+@pytest.mark.parametrize(
+    'url', ['localhost:8501', 'http://localhost:8501/v1/models/', 'http://localhost:8501/?x=1', 'http://', '']
+)
 def test_malformed_url_is_an_error(url):
-    with pytest.raises(
-        InputError, match=rf"^server='{url}' must be http://host:port or .*--server=http://localhost:8501"
-    ):
+    with pytest.raises(InputError) as caught:
         RemoteModel(url)
+    assert str(caught.value).startswith(f"server='{url}' must be http://host:port or ")
+    assert '--server=http://localhost:8501' in str(caught.value)
+
+
+def test_user_and_password_are_sent_and_not_shown():
+    asked = []
+
+    def answer(handler, path, body):
+        asked.append(handler.headers['Authorization'])
+        send(handler, 401, b'no entry')
+
+    with stub_server(answer) as url, pytest.raises(InputError) as caught:
+        RemoteModel(url.replace('://', '://anna:p%40ss@')).generate([REQUEST])
+    assert asked == [f'Basic {base64.b64encode(b"anna:p@ss").decode()}']
+    assert 'HTTP 401: no entry' in str(caught.value)
+    assert 'anna' not in str(caught.value)
+
+
+def test_loopback_address_is_asked_without_a_proxy(monkeypatch):
+    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy'):
+        monkeypatch.setenv(name, 'http://127.0.0.1:1')
+    for name in ('no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    body = '{"predictions": [{"text": "分开", "log_likelihood": -1.5}]}'.encode()
+    with stub_server(lambda handler, path, _: send(handler, 200, body)) as url:
+        assert RemoteModel(url).generate([REQUEST])
+        assert RemoteModel(url.replace('127.0.0.1', 'localhost')).generate([REQUEST])
+
+
+def test_server_that_does_not_speak_http_is_an_error():
+    def answer(handler, path, body):
+        handler.wfile.write(b'\x00\x00\x18\x04\x00')  # a SETTINGS frame, as gRPC sends
+
+    with stub_server(answer) as url, pytest.raises(InputError, match=f'^{url} does not answer in HTTP. Is it the gRPC'):
+        RemoteModel(url).generate([REQUEST])
 
 
 def test_unreachable_server_is_an_error():
