@@ -21,6 +21,7 @@ from data.files import write_whole
 from pipeline.config import Interval
 
 _NATS = {'train': 'train_nats_per_character', 'valid': 'nats_per_character'}
+_VALUE = '{}/.ATTRIBUTES/VARIABLE_VALUE'  # of a variable of the trainer
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 
@@ -218,7 +219,7 @@ def recorded_nats(run_dir: pathlib.Path, path: pathlib.Path, steps_per_epoch: in
     nats = {name: record.get(key) if same else None for name, key in _NATS.items()}
     if path.parent.name == 'checkpoints':
         reader = tf.train.load_checkpoint(str(path))
-        sums = reader.get_tensor('epoch_sums/.ATTRIBUTES/VARIABLE_VALUE')
+        sums = reader.get_tensor(_VALUE.format('epoch_sums'))
         nats['train'] = float(sums[0]) / ((step - 1) % steps_per_epoch + 1)
     return nats
 
@@ -249,6 +250,14 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
 
 def _restore(checkpoint: tf.train.Checkpoint, path: pathlib.Path) -> None:
     try:
-        checkpoint.read(str(path)).assert_existing_objects_matched().expect_partial()
+        status = checkpoint.read(str(path)).expect_partial()
+        if not _is_of_an_old_run(path):
+            status.assert_existing_objects_matched()
     except (tf.errors.OpError, ValueError, AssertionError) as error:
         raise InputError(f'checkpoint {path} cannot be read: {str(error).splitlines()[0]}') from error
+
+
+def _is_of_an_old_run(path: pathlib.Path) -> bool:
+    """Returns whether a run of 24 November 2026 or before wrote this: it lacks the trainer's `reported_epochs`."""
+    reader = tf.train.load_checkpoint(str(path))
+    return reader.has_tensor(_VALUE.format('epoch_sums')) and not reader.has_tensor(_VALUE.format('reported_epochs'))

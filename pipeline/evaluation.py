@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -30,15 +31,17 @@ class Scorer:
         self._window = window
         self._score = tf.function(self._score_in_graph, jit_compile=jit)
 
-    def nats(self, ids: np.ndarray) -> float:
+    def nats(self, ids: np.ndarray, before_call: Callable[[], None] = lambda: None) -> float:
         """Returns the mean of `-ln p` over all characters but the first, in nats; ids `[K] int32`, K of 2 or more.
 
-        The state is zero before the first character and is carried across the ends of windows.
+        The state is zero before the first character and is carried across the ends of windows. `before_call` is called
+        before each window; an exception that it raises ends the evaluation.
         """
         num_targets = len(ids) - 1
         window = min(self._window, num_targets)
         state, sums = self._model.zero_state(1), []
         for start in range(0, num_targets, window):
+            before_call()
             part = ids[start : start + window + 1]
             # The last window is padded, so that all windows have one shape; the padding is not counted.
             padded = np.pad(part, (0, window + 1 - len(part)))

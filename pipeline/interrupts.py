@@ -8,6 +8,10 @@ from types import FrameType
 from typing import Any
 
 
+class Stopped(Exception):  # noqa: N818 - it reports a request, not an error
+    """A stop was requested."""
+
+
 class StopRequest:
     """A context in which the first SIGINT, SIGTERM or SIGHUP is only recorded; a second one has its usual effect.
 
@@ -24,6 +28,11 @@ class StopRequest:
     def exit_code(self) -> int:
         """128 + the signal, as shells report it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 0: no signal."""
         return 128 + self.signal if self.signal else 0
+
+    def check(self) -> None:
+        """Raises `Stopped` if a signal arrived. Long work calls this between its compiled calls."""
+        if self.signal:
+            raise Stopped
 
     def __enter__(self) -> 'StopRequest':
         if threading.current_thread() is threading.main_thread():

@@ -116,8 +116,9 @@ class Monitor:
             'gradients/global_norm': progress.global_norm,
             'gradients/clipped_fraction': progress.clipped_fraction,
             'learning_rate': progress.learning_rate,
-            'characters_per_second': self._characters / self._seconds,
         }
+        if self._seconds:  # 0 if a process before this one trained the whole epoch
+            scalars['characters_per_second'] = self._characters / self._seconds
         self._add('train', progress.epoch, [scalar_pb(tag, value) for tag, value in scalars.items()])
         if valid_nats is not None:
             scalars = {'perplexity': perplexity(valid_nats), 'loss': valid_nats}

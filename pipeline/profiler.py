@@ -1,6 +1,7 @@
 """Profiles steps of a run for the profile plugin of TensorBoard."""
 
 import pathlib
+import sys
 
 import tensorflow as tf
 
@@ -8,10 +9,16 @@ import tensorflow as tf
 class Profiler:
     """Profiles the compiled calls that contain the requested steps. A call is profiled as a whole."""
 
-    def __init__(self, run_dir: pathlib.Path, steps: tuple[int, int] | None):
-        """Profiles `steps` (first, last; last is exclusive) into `run_dir`/plugins/profile; None: no profile."""
+    def __init__(self, run_dir: pathlib.Path, steps: tuple[int, int] | None, num_done: int = 0):
+        """Profiles `steps` (first, last; last is exclusive) into `run_dir`/plugins/profile; None: no profile.
+
+        `num_done`: steps trained before; if they include all `steps`, a profile in `run_dir` is taken for theirs.
+        """
         self._run_dir = run_dir
         self._steps = steps
+        self._trained_before = steps is not None and steps[1] <= num_done
+        if self._trained_before and any(run_dir.glob('plugins/profile/*')):
+            self._steps = None
         self._running = False
 
     def before_call(self, first: int, last: int) -> None:
@@ -28,13 +35,16 @@ class Profiler:
     def close(self) -> None:
         """Ends a running profile and writes it."""
         if self._running:
-            tf.profiler.experimental.stop()
             self._running, self._steps = False, None
+            try:
+                tf.profiler.experimental.stop()
+            except (OSError, tf.errors.OpError) as error:  # as on a full disk
+                print(f'the profile cannot be written: {str(error).splitlines()[0]}', file=sys.stderr)
 
     @property
     def missing(self) -> str | None:
         """A message if the requested steps were not trained; else None."""
         if self._steps is None:
             return None
-        first, last = self._steps
-        return f'no profile was written: steps {first:,} to {last:,} were not trained'
+        reason = 'were trained before, without a profile' if self._trained_before else 'were not trained'
+        return f'no profile was written: steps {self._steps[0]:,} to {self._steps[1]:,} {reason}'

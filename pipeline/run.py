@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
 import functools
+import os
 import pathlib
 import re
 from collections.abc import Callable
@@ -20,14 +22,16 @@ from pipeline.config import Config, parse_interval, parse_steps
 from pipeline.dataset import Dataset, EncodedText
 from pipeline.evaluation import Scorer
 from pipeline.generate import Generator
-from pipeline.interrupts import StopRequest
+from pipeline.interrupts import Stopped, StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.perplexity import perplexity, uniform_nats
 from pipeline.profiler import Profiler
-from pipeline.run_directory import RunRecord
+from pipeline.run_directory import LONGER, RunRecord
 from pipeline.trainer import Progress, Trainer
 
+_GUESSING_MARGIN = 0.01  # nats; the first weights, before a step, are that close to guessing
+_LARGE_INIT_SCALE = 0.1
 _STOPPING = 'saves after the current minibatches and stops; a second signal stops at once, without saving'
 
 
@@ -51,11 +55,18 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
         try:
             return _run_locked(config, run_dir, dataset, windows)
         except tf.errors.ResourceExhaustedError as error:
-            what = re.search('tensor with shape[^ ]*', error.message)
-            raise InputError(
-                f'the memory does not suffice{f" for a {what[0]}" if what else ""}. Lower --hidden_size, --num_layers, '
-                f'--batch_size, --num_steps or --bptt_windows.'
-            ) from error
+            raise _exhausted(error) from error
+
+
+def _exhausted(error: tf.errors.ResourceExhaustedError) -> InputError:
+    """Returns a message that names the resource: TensorFlow reports a full disk by the same error as a full memory."""
+    if any(os.strerror(number) in error.message for number in (errno.ENOSPC, errno.EDQUOT)):
+        return InputError(f'the disk is full: {error.message.splitlines()[0]}. Make room there and resume.')
+    what = re.search('tensor with shape[^ ]*', error.message)
+    return InputError(
+        f'the memory does not suffice{f" for a {what[0]}" if what else ""}. Lower --hidden_size, --num_layers, '
+        f'--batch_size, --num_steps or --bptt_windows.'
+    )
 
 
 def _windows(config: Config, num_characters: int) -> Windows:
@@ -83,7 +94,7 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     trainer = Trainer(model, windows, config.training)
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     checkpoints.restore()
-    epochs_done = trainer.step // windows.steps_per_epoch
+    epochs_done = trainer.num_epochs_done
     longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
     record = RunRecord(longest, dataset.vocabulary, dataset.sha256, dataset.counts)
     run_directory.write(run_dir, record, len(dataset.source.text))
@@ -91,16 +102,16 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
         f'{_describe_corpus(config.data.corpus, dataset)}; {windows.steps_per_epoch:,} minibatches an epoch; '
         f'{model.num_parameters:,} parameters on {device}; {run_dir}'
     )
-    for line in _notes(dataset):
+    for line in [*_notes(dataset), *_warm_up_note(trainer)]:
         print(line)
     if begun and not trainer.step:
         print('the run has no checkpoint yet: starts from the beginning')
-    if trainer.step:
-        print(f'resumes after epoch {epochs_done} of {config.training.num_epochs}')
     if reason := nothing_left(trainer):
         print(reason)
         return 0
-    profiler = Profiler(run_dir, parse_steps(config.training.profile_steps))
+    if trainer.step:
+        print(f'resumes after epoch {epochs_done} of {config.training.num_epochs}')
+    profiler = Profiler(run_dir, parse_steps(config.training.profile_steps), trainer.step)
     monitor = Monitor(
         run_dir,
         trainer.step,
@@ -132,8 +143,8 @@ class Run:
     profiler: Profiler
     stop: StopRequest
     generator: Generator
-    valid_loss: Callable[[], float] | None
-    """Returns the loss on the held-out part under the current weights, in nats per character."""
+    valid_loss: Callable[[Callable[[], None]], float] | None
+    """Returns the loss on the held-out part under the current weights, in nats per character; polls its argument."""
     hint_given: bool = False
 
     def train(self) -> None:
@@ -144,8 +155,9 @@ class Run:
                 if self.trainer.early_stopping.is_due:
                     self.monitor.say(_stopped_early(self.trainer))
                     break
-                if self.stop.signal:
-                    break
+                self.stop.check()
+        except Stopped:
+            pass
         except BrokenPipeError:  # stdout was closed (as by `head`): save, as on Ctrl-C
             self._save()
             raise
@@ -160,27 +172,35 @@ class Run:
             self._save()
 
     def _after_epoch(self, progress: Progress) -> None:
+        """Evaluates, keeps the best weights, reports and samples.
+
+        The trainer's variables change only at the start and at the end: a run that is stopped or killed in between
+        repeats all of it when it resumes.
+
+        Raises:
+          Stopped: a stop was requested.
+        """
+        self.trainer.reported_epochs.assign(progress.epoch - 1)
         config = self.trainer.config
-        due = progress.epoch == config.num_epochs or _is_multiple(progress.epoch, config.sample_every)
+        samples_are_due, evaluation_is_due = (
+            of > 0 and (progress.epoch % of == 0 or progress.epoch == config.num_epochs)
+            for of in (config.sample_every, config.evaluate_every)
+        )
         valid_nats = None
-        if self.valid_loss and _is_multiple(progress.epoch, config.evaluate_every):
-            valid_nats = self.valid_loss()
-            self._note_valid(progress, valid_nats)
-        self.monitor.after_epoch(progress, due, valid_nats)
-        if due and config.sample_every and config.prefixes:
+        if self.valid_loss and evaluation_is_due:
+            valid_nats = self.valid_loss(self.stop.check)
+            if self.trainer.early_stopping.improves(valid_nats):
+                self.best.save(progress.step, progress.epoch, valid_nats, progress.loss)
+        self.monitor.after_epoch(progress, samples_are_due or progress.epoch == config.num_epochs, valid_nats)
+        if samples_are_due and config.prefixes:
+            self.stop.check()
             self.monitor.samples(progress.epoch, self.generator.texts(config.prefixes, config.sample_length))
         if not self.hint_given and (hint := _hint(self.trainer, progress)):
             self.monitor.say(hint)
             self.hint_given = True
-
-    def _note_valid(self, progress: Progress, nats: float) -> None:
-        """Saves the weights if their held-out loss, `nats`, is the lowest so far.
-
-        Early stopping is updated after the save: a run that is killed in between repeats the epoch.
-        """
-        if self.trainer.early_stopping.improves(nats):
-            self.best.save(progress.step, progress.epoch, nats, progress.loss)
-        self.trainer.early_stopping.note(nats)
+        if valid_nats is not None:
+            self.trainer.early_stopping.note(valid_nats)
+        self.trainer.reported_epochs.assign(progress.epoch)
 
     def _save(self) -> None:
         """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""
@@ -190,11 +210,24 @@ class Run:
 
 def nothing_left(trainer: Trainer) -> str | None:
     """Returns why nothing is left to train and how to continue; None if something is left."""
-    if trainer.step >= trainer.last_step:
-        return 'nothing left to train: give a larger --num_epochs to continue'
+    if trainer.is_done:
+        done, schedule = trainer.num_epochs_done, trainer.config.schedule
+        if schedule != 'constant':
+            return f'nothing left to train: {done} epochs are done, where schedule={schedule} ends. {LONGER}'
+        return f'nothing left to train: {done} epochs are done. To continue, give a --num_epochs above {done}'
     if trainer.early_stopping.is_due:
         return f'{_stopped_early(trainer)}: give a larger --early_stopping_patience (0: off) to continue'
     return None
+
+
+def _warm_up_note(trainer: Trainer) -> list[str]:
+    warmup, last = trainer.config.warmup_steps, trainer.last_step
+    if warmup < last:
+        return []
+    return [
+        f'warmup_steps={warmup:,} is not less than the {last:,} minibatches of the run: the learning rate never '
+        f'reaches {trainer.config.learning_rate:g}'
+    ]
 
 
 def _describe_corpus(name: str, dataset: Dataset) -> str:
@@ -221,14 +254,15 @@ def _describe_valid(valid: EncodedText, vocabulary: Vocabulary) -> str:
 
 
 def _hint(trainer: Trainer, progress: Progress) -> str | None:
-    """Returns advice if an epoch without clipping had a loss above ln V."""
-    size = trainer.model.vocabulary_size
-    if trainer.config.clip_norm or progress.loss <= uniform_nats(size):
+    """Returns advice if the loss of an epoch was above ln V: the steps or the initial weights are too large."""
+    size, config = trainer.model.vocabulary_size, trainer.config
+    if progress.loss <= uniform_nats(size) + _GUESSING_MARGIN:
         return None
-    return (
-        f'this epoch was worse than guessing among all {size:,} characters: without clipping the steps are too large. '
-        f'What to try: --clip_norm=0.01, or a --learning_rate below {trainer.config.learning_rate:g}'
-    )
+    advice = [] if config.clip_norm else ['--clip_norm=0.01']
+    if trainer.model.config.init_scale > _LARGE_INIT_SCALE:
+        advice.append('--init_scale=0.01')
+    advice.append(f'a --learning_rate below {config.learning_rate:g}')
+    return f'this epoch was worse than guessing among all {size:,} characters. What to try: {" or ".join(advice)}'
 
 
 def _stopped_early(trainer: Trainer) -> str:
@@ -246,7 +280,3 @@ def _say_what_next(run_dir: pathlib.Path, stop: StopRequest, profiler: Profiler)
         print(f'{stop.signal.name}: saved. To resume: {command_line.command("pipeline.train", run_dir=run_dir)}')
     else:
         print(f'saved in {run_dir}. Next: {command_line.command("export.saved_model", run_dir=run_dir)}')
-
-
-def _is_multiple(number: int, of: int) -> bool:
-    return of > 0 and number % of == 0

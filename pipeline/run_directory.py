@@ -22,6 +22,7 @@ from pipeline.config import Config, differences
 
 RUNS = pathlib.Path('runs')
 _LONGEST_NAME = 60  # characters
+LONGER = 'To train longer, start a new run with another --run_dir'
 _CONFIG, _VOCABULARY, _LOCK = 'config.json', 'vocabulary.json', '.lock'
 
 
@@ -83,6 +84,7 @@ def exists(run_dir: pathlib.Path) -> bool:
 def lock(run_dir: pathlib.Path) -> Iterator[None]:
     """Locks `run_dir` against other runs; the system releases the lock of a process that dies.
 
+    Makes `run_dir`, and removes it at the end if no run was recorded and nothing else is in it.
     Warns on stderr, and does not lock, if the file system has no locks.
 
     Raises:
@@ -105,6 +107,10 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         held.release()
+        if not exists(run_dir):
+            (run_dir / _LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is not empty
+                run_dir.rmdir()
 
 
 def read(run_dir: pathlib.Path) -> RunRecord:
@@ -156,7 +162,13 @@ def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int) -> None
 
 def check_same(run_dir: pathlib.Path, recorded: RunRecord, config: Config, corpus_sha256: str) -> None:
     """Raises `InputError` with the differences, unless a run with this config and corpus may resume in `run_dir`."""
-    changed = [f'--{name} is {new!r}, was {old!r}' for name, (old, new) in differences(recorded.config, config).items()]
+    differing = differences(recorded.config, config)
+    changed = [f'--{name} is {new!r}, was {old!r}' for name, (old, new) in differing.items()]
+    if 'num_epochs' in differing:
+        raise InputError(
+            f'run_dir {str(run_dir)!r} holds a run whose learning rate depends on its length (schedule='
+            f'{recorded.config.training.schedule}): {"; ".join(changed)}. {LONGER}.'
+        )
     if not changed and corpus_sha256 != recorded.corpus_sha256:
         changed = [f'the text of --corpus={config.data.corpus} is not the text that the run began with']
     if changed:

@@ -42,7 +42,7 @@ class Progress:
     learning_rate: float
     """Of the last update."""
     num_characters: int
-    """Characters of this call."""
+    """Characters of this call; 0 if a process before this one made the call."""
     seconds: float
     """Duration of this call, including the wait for its minibatches."""
 
@@ -66,6 +66,8 @@ class Trainer(tf.Module):
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
         self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
+        # Epochs whose evaluation and samples are done; -1 until the first of this process ends.
+        self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
         self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
 
@@ -73,6 +75,17 @@ class Trainer(tf.Module):
     def step(self) -> int:
         """Minibatches trained so far, as counted by the optimizer."""
         return int(self.optimizer.iterations)
+
+    @property
+    def num_epochs_done(self) -> int:
+        """Epochs trained and reported."""
+        epochs = self.step // self.windows.steps_per_epoch
+        return epochs - 1 if self._is_unreported(epochs) else epochs
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to train, evaluate or sample."""
+        return self.step >= self.last_step and not self._is_unreported(self.step // self.windows.steps_per_epoch)
 
     @property
     def last_step(self) -> int:
@@ -84,6 +97,7 @@ class Trainer(tf.Module):
     ) -> Iterator[Progress]:
         """Trains from the current step to the end of the last epoch; yields the progress after each call.
 
+        An epoch that was stopped after its last call, before it was reported, is yielded first.
         `before_call` is called before each call, whose steps are `first` to `last - 1`.
 
         Raises:
@@ -93,11 +107,17 @@ class Trainer(tf.Module):
         calls = stacked(
             self.windows, tf.constant(ids), self.step, self.last_step, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
         )
+        if self._is_unreported(self.step // per_epoch):
+            progress = self._progress(self.step - per_epoch, per_epoch, self.epoch_sums.numpy(), seconds=0.0)
+            yield dataclasses.replace(progress, num_characters=0)
         start = time.perf_counter()
         for inputs, targets, count in calls:
             before_call(self.step, self.step + int(count))
             yield self._train_call(inputs, targets, count, start)
             start = time.perf_counter()
+
+    def _is_unreported(self, epoch: int) -> bool:
+        return 0 <= int(self.reported_epochs) < epoch
 
     def _train_call(self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, start: float) -> Progress:
         first_step, per_epoch = self.step, self.windows.steps_per_epoch

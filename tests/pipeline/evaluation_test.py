@@ -42,6 +42,12 @@ def test_state_is_carried_across_windows(model):
     assert abs(apart - expected) > 1e-3, 'this model would not tell whether the state is carried'
 
 
+def test_evaluation_asks_before_each_window(model):
+    asked = []
+    Scorer(model, window=6).nats(_ids(model, 14), lambda: asked.append(1))
+    assert len(asked) == 3
+
+
 def test_scoring_compiles_once_and_leaves_the_weights_unchanged(model):
     before = [v.numpy() for v in model.trainable_variables]
     scorer = Scorer(model, window=10)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from pipeline.interrupts import StopRequest
+from pipeline.interrupts import Stopped, StopRequest
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -23,6 +23,14 @@ def test_notice_is_printed_when_the_signal_arrives(capfd):
         assert capfd.readouterr().err == ''
         signal.raise_signal(signal.SIGTERM)
         assert capfd.readouterr().err == '\nSIGTERM: saves and stops\n'
+
+
+def test_check_raises_after_a_signal():
+    with StopRequest() as stop:
+        stop.check()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Stopped):
+            stop.check()
 
 
 def test_ignored_signal_stays_ignored():

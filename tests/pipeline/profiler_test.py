@@ -40,3 +40,26 @@ def test_run_writes_a_profile_or_says_that_it_did_not(tmp_path, monkeypatch, cap
     profiles = list(tmp_path.glob('run/plugins/profile/*/*.xplane.pb'))
     assert [path.stat().st_size > 0 for path in profiles] == [True] * written
     assert ('no profile was written: steps 60 to 70 were not trained\n' in capsys.readouterr().out) != written
+
+
+def test_resumed_run_does_not_ask_for_the_profile_it_has(tmp_path):
+    assert Profiler(tmp_path, (3, 5), num_done=5).missing.endswith(
+        'steps 3 to 5 were trained before, without a profile'
+    )
+    (tmp_path / 'plugins' / 'profile' / 'a').mkdir(parents=True)
+    assert Profiler(tmp_path, (3, 5), num_done=5).missing is None
+    assert Profiler(tmp_path, (3, 6), num_done=5).missing.endswith('steps 3 to 6 were not trained')
+
+
+def test_full_disk_ends_the_profile_and_not_the_run(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
+
+    monkeypatch.setattr(tf.profiler.experimental, 'start', lambda logdir: None)
+    monkeypatch.setattr(tf.profiler.experimental, 'stop', full)
+    profiler = Profiler(tmp_path, (0, 4))
+    profiler.before_call(0, 4)
+    profiler.after_call(4)
+    profiler.close()
+    assert capsys.readouterr().err == 'the profile cannot be written: No space left on device\n'
+    assert profiler.missing is None

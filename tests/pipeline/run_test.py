@@ -35,7 +35,7 @@ EVERY_30_SECONDS = Interval(0, 30)
 
 def _trainer(**config) -> Trainer:
     windows = Windows(len(TEXT), 4, 8)
-    model = CharRNN(ModelConfig(hidden_size=8), len(VOCABULARY))
+    model = CharRNN(ModelConfig(hidden_size=8, init_scale=config.pop('init_scale', 0.01)), len(VOCABULARY))
     return Trainer(model, windows, TrainingConfig(sample_every=0, jit=False, **config))
 
 
@@ -47,6 +47,11 @@ def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) 
     with contextlib.closing(monitor), StopRequest() as stop:
         generator = Generator(trainer.model, VOCABULARY)
         run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, generator, loss).train()
+
+
+def _in_turn(losses: list[float]):
+    left = iter(losses)
+    return lambda _: next(left)
 
 
 def _best(run_dir) -> dict:
@@ -93,7 +98,7 @@ def test_ctrl_c_stops_the_run_within_the_next_epoch(tmp_path):
     trainer = _trainer(num_epochs=9)
     per_epoch = trainer.windows.steps_per_epoch
 
-    def loss() -> float:
+    def loss(_) -> float:
         if trainer.step == 2 * per_epoch:
             signal.raise_signal(signal.SIGINT)
         return 4.0
@@ -101,6 +106,82 @@ def test_ctrl_c_stops_the_run_within_the_next_epoch(tmp_path):
     _train(tmp_path, trainer, loss)
     assert trainer.step <= 3 * per_epoch
     assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{trainer.step}')
+
+
+@pytest.mark.parametrize('stopped_epoch', [1, 2, 3])
+def test_evaluation_that_a_signal_ends_is_repeated_by_the_resumed_run(tmp_path, stopped_epoch):
+    """The losses are noted once each, the last epoch included."""
+    patience = {'num_epochs': 3, 'early_stopping_patience': 2}
+    unbroken = _trainer(**patience)
+    _train(tmp_path / 'unbroken', unbroken, _in_turn([4.0, 5.0, 3.0]))
+
+    stopped = _trainer(**patience)
+
+    def signalled(poll) -> float:
+        if stopped.step == stopped_epoch * stopped.windows.steps_per_epoch:
+            signal.raise_signal(signal.SIGTERM)
+        poll()
+        return [4.0, 5.0][stopped.step // stopped.windows.steps_per_epoch - 1]
+
+    _train(tmp_path / 'broken', stopped, signalled)
+    assert stopped.step == stopped_epoch * stopped.windows.steps_per_epoch
+    assert stopped.num_epochs_done == stopped_epoch - 1
+    resumed = _trainer(**patience)
+    _train(tmp_path / 'broken', resumed, _in_turn([4.0, 5.0, 3.0][stopped_epoch - 1 :]))
+    assert resumed.is_done
+    assert _best(tmp_path / 'broken') == _best(tmp_path / 'unbroken')
+    for ours, theirs in zip(resumed.variables, unbroken.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
+
+
+def test_signal_before_the_samples_leaves_them_to_the_resumed_run(config, tmp_path, monkeypatch, capsys):
+    sampled = config.replace({'sample_every': 2, 'prefixes': ('风',), 'sample_length': 3})
+    after_epoch = Monitor.after_epoch
+
+    def signalled(self, progress, *rest):
+        after_epoch(self, progress, *rest)
+        if progress.epoch == 2:
+            signal.raise_signal(signal.SIGHUP)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Monitor, 'after_epoch', signalled)
+        assert run.run(sampled, tmp_path / 'run') == 129
+    assert ' - 风' not in capsys.readouterr().out
+    assert run.run(sampled, tmp_path / 'run') == 0
+    printed = capsys.readouterr().out
+    assert 'resumes after epoch 1 of 2\nepoch 2, perplexity' in printed
+    assert printed.count(' - 风') == 1
+
+
+def test_last_epoch_is_evaluated_whatever_the_interval(tmp_path):
+    evaluated = []
+    trainer = _trainer(num_epochs=5, evaluate_every=3)
+
+    def loss(_) -> float:
+        evaluated.append(trainer.step // trainer.windows.steps_per_epoch)
+        return 4.0
+
+    _train(tmp_path, trainer, loss)
+    assert evaluated == [3, 5]
+
+
+def test_run_of_an_older_version_resumes(tmp_path, monkeypatch):
+    """Its checkpoints lack the variable `reported_epochs`."""
+    unbroken = _trainer(num_epochs=4)
+    _train(tmp_path / 'unbroken', unbroken, None)
+    old = _trainer(num_epochs=2)
+    del old.reported_epochs
+    old.reported_epochs = -1  # not a variable
+    with monkeypatch.context() as patched:
+        patched.setattr(run.Run, '_after_epoch', lambda self, progress: None)
+        _train(tmp_path / 'old', old, None)
+    names = [name for name, _ in tf.train.list_variables(str(tmp_path / 'old' / 'checkpoints'))]
+    assert not any('reported_epochs' in name for name in names)
+    resumed = _trainer(num_epochs=4)
+    _train(tmp_path / 'old', resumed, None)
+    assert int(resumed.reported_epochs) == int(unbroken.reported_epochs) == 4
+    for ours, theirs in zip(resumed.model.variables, unbroken.model.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_curves_are_flushed_before_each_checkpoint(tmp_path, monkeypatch):
@@ -127,7 +208,7 @@ def test_curves_are_flushed_before_each_checkpoint(tmp_path, monkeypatch):
 def test_early_stopping_saves_after_its_patience(tmp_path, capsys):
     """Evaluated after epochs 2, 4, 6 …: the best is that of 4, and the third without a better one that of 10."""
     trainer = _trainer(num_epochs=30, evaluate_every=2, early_stopping_patience=3)
-    _train(tmp_path, trainer, iter(LOSSES).__next__)
+    _train(tmp_path, trainer, _in_turn(LOSSES))
     per_epoch = trainer.windows.steps_per_epoch
     assert trainer.step == 10 * per_epoch
     assert 'stopped early: the best valid perplexity, 54.60, is 3 evaluations old' in capsys.readouterr().out
@@ -142,7 +223,7 @@ def test_early_stopping_saves_after_its_patience(tmp_path, capsys):
 
 def test_early_stopping_is_off_by_default(tmp_path):
     trainer = _trainer(num_epochs=6)
-    _train(tmp_path, trainer, lambda: 4.0)
+    _train(tmp_path, trainer, lambda _: 4.0)
     assert trainer.step == 6 * trainer.windows.steps_per_epoch
 
 
@@ -151,12 +232,12 @@ def test_resumed_run_stops_where_an_unbroken_run_does(tmp_path, epochs_before):
     """The best so far and the patience used up are in the checkpoint."""
     patience = {'early_stopping_patience': 3}
     unbroken = _trainer(num_epochs=30, **patience)
-    _train(tmp_path / 'unbroken', unbroken, iter(LOSSES).__next__)
+    _train(tmp_path / 'unbroken', unbroken, _in_turn(LOSSES))
 
-    losses = iter(LOSSES)
-    _train(tmp_path / 'broken', _trainer(num_epochs=epochs_before, **patience), losses.__next__)
+    losses = _in_turn(LOSSES)
+    _train(tmp_path / 'broken', _trainer(num_epochs=epochs_before, **patience), losses)
     resumed = _trainer(num_epochs=30, **patience)
-    _train(tmp_path / 'broken', resumed, losses.__next__)
+    _train(tmp_path / 'broken', resumed, losses)
     assert resumed.step == unbroken.step == 5 * unbroken.windows.steps_per_epoch
     assert _best(tmp_path / 'broken') == _best(tmp_path / 'unbroken')
     for ours, theirs in zip(resumed.variables, unbroken.variables, strict=True):
@@ -166,7 +247,7 @@ def test_resumed_run_stops_where_an_unbroken_run_does(tmp_path, epochs_before):
 def test_best_loss_is_recorded_only_after_its_weights_are_saved(tmp_path, monkeypatch):
     """The previous weights stay, and early stopping is not updated, so that a resumed run repeats the evaluation."""
     trainer = _trainer(num_epochs=1)
-    _train(tmp_path, trainer, lambda: 4.0)
+    _train(tmp_path, trainer, lambda _: 4.0)
     files = {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()}
 
     def full_disk(self, path):
@@ -178,27 +259,34 @@ def test_best_loss_is_recorded_only_after_its_weights_are_saved(tmp_path, monkey
     with pytest.raises(
         InputError, match=r'cannot save checkpoint \d+ in .*best: no space left.*last good one is .*ckpt-'
     ):
-        _train(tmp_path, longer := _trainer(num_epochs=2), lambda: 3.0)
+        _train(tmp_path, longer := _trainer(num_epochs=2), lambda _: 3.0)
     assert longer.early_stopping.best == 4.0
     assert {path.name: path.read_bytes() for path in (tmp_path / 'best').iterdir()} == files
 
 
 @pytest.mark.parametrize(
-    ('settings', 'hints'),
-    [({'clip_norm': 0.0}, 1), ({'clip_norm': 10.0}, 0), ({'clip_norm': 0.0, 'learning_rate': 0.1}, 0)],
+    ('settings', 'advice'),
+    [
+        ({'clip_norm': 0.0}, '--clip_norm=0.01 or a --learning_rate below 100'),
+        ({'clip_norm': 10.0}, 'a --learning_rate below 100'),
+        ({'optimizer': 'adam', 'learning_rate': 1.0}, 'a --learning_rate below 1'),
+        ({'init_scale': 10.0}, '--init_scale=0.01 or a --learning_rate below 100'),
+        ({'clip_norm': 0.0, 'learning_rate': 0.1}, None),
+        ({'learning_rate': 0.0}, None),
+        ({}, None),
+    ],
 )
-def test_hint_on_steps_that_are_too_large_is_printed_once(tmp_path, capsys, settings, hints):
-    """At the default rate of 100 each epoch is worse than guessing, clipped to 10 or not."""
+def test_epoch_worse_than_guessing_is_reported_once(tmp_path, capsys, settings, advice):
     _train(tmp_path, _trainer(num_epochs=3, **settings), None)
     printed = capsys.readouterr().out
-    assert printed.count('What to try: --clip_norm=0.01, or a --learning_rate below 100\n') == hints
-    assert printed.count(f'guessing among all {len(VOCABULARY)} characters') == hints
+    assert printed.count(f'guessing among all {len(VOCABULARY)} characters') == (advice is not None)
+    assert advice is None or f'What to try: {advice}\n' in printed
 
 
 def test_evaluation_does_not_change_training(tmp_path):
     evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in (1, 0))
     scorer = Scorer(evaluated.model)
-    _train(tmp_path / 'evaluated', evaluated, lambda: scorer.nats(IDS[:50]))
+    _train(tmp_path / 'evaluated', evaluated, lambda _: scorer.nats(IDS[:50]))
     _train(tmp_path / 'alone', alone, None)
     for ours, theirs in zip(evaluated.model.variables, alone.model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -209,8 +297,46 @@ def test_fewer_epochs_than_trained_do_not_change_the_record(config, tmp_path, ca
     run.run(config, tmp_path / 'run')
     before = (tmp_path / 'run' / 'config.json').read_bytes()
     run.run(config.replace({'num_epochs': 1}), tmp_path / 'run')
-    assert 'nothing left to train' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'nothing left to train: 2 epochs are done. To continue, give a --num_epochs above 2' in printed
+    assert 'resumes' not in printed
     assert (tmp_path / 'run' / 'config.json').read_bytes() == before
+
+
+def test_length_of_a_run_with_a_falling_rate_is_fixed(config, tmp_path, capsys):
+    falling = config.replace({'schedule': 'cosine'})
+    run.run(falling, tmp_path / 'run')
+    run.run(falling, tmp_path / 'run')
+    printed = capsys.readouterr().out
+    assert '2 epochs are done, where schedule=cosine ends. To train longer, start a new run' in printed
+    with pytest.raises(InputError, match=r'depends on its length .*--num_epochs is 3, was 2\. To train longer, start'):
+        run.run(falling.replace({'num_epochs': 3}), tmp_path / 'run')
+
+
+@pytest.mark.parametrize(('steps', 'noted'), [(3, False), (4, True)])
+def test_warm_up_that_does_not_end_is_reported(config, tmp_path, capsys, steps, noted):
+    run.run(config.replace({'warmup_steps': steps}), tmp_path / 'run')
+    sentence = 'warmup_steps=4 is not less than the 4 minibatches of the run: the learning rate never reaches 100'
+    assert (sentence in capsys.readouterr().out) == noted
+
+
+def test_full_disk_is_not_reported_as_full_memory(tmp_path, config, monkeypatch):
+    error = tf.errors.ResourceExhaustedError(None, None, 'runs/a/x; No space left on device')
+    monkeypatch.setattr(Trainer, 'train', lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError, match=r'the disk is full: runs/a/x; No space left on device\. Make room'):
+        run.run(config, tmp_path / 'run')
+
+
+def test_start_that_fails_leaves_no_run_dir(tmp_path, config, monkeypatch):
+    def no_memory(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM')
+
+    monkeypatch.setattr(run, 'CharRNN', no_memory)
+    for run_dir in (None, tmp_path / 'run'):
+        with pytest.raises(InputError, match='the memory does not suffice'):
+            run.run(config, run_dir)
+    assert not list((tmp_path / 'runs').iterdir())
+    assert not (tmp_path / 'run').exists()
 
 
 def test_new_run_dir_is_made_only_if_the_settings_fit_the_text(config, tmp_path):
