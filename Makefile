@@ -23,9 +23,9 @@ help:  ## show this list
 	@echo '  ARGS="--flag=value ..." passes flags on, as in: make train ARGS="--corpus=my.txt --num_epochs=100"'
 
 train: $(VENV)/installed  ## train (ARGS are flags of pipeline.train), then export what was trained
-	$(if $(filter -run_dir --run_dir,$(ARGS)),$(error write --run_dir=..., with an equals sign: export is told of it too))
-	$(RUN) -m pipeline.train $(ARGS)
-	$(RUN) -m export.saved_model $(filter -run_dir=% --run_dir=%,$(ARGS))
+	@flags=$$(mktemp) && trap 'rm -f "$$flags"' EXIT INT TERM HUP && \
+	  $(RUN) -m pipeline.train --export_flags="$$flags" $(ARGS) && \
+	  if [ -s "$$flags" ]; then $(RUN) -m export.saved_model --flagfile="$$flags"; fi
 
 export: $(VENV)/installed  ## write the newest run as a SavedModel (ARGS are flags of export.saved_model)
 	$(RUN) -m export.saved_model $(ARGS)

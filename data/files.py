@@ -26,7 +26,7 @@ def tensorflow_path(name: str, value: str) -> pathlib.Path:
     if found:
         raise InputError(
             f'{name}={value!r} contains {found!r}, but TensorFlow reads the characters {" ".join(_PATTERN)} in a path '
-            f'as a pattern: use a directory without them.'
+            f'as a pattern: rename it, or use a directory without them.'
         )
     return path
 

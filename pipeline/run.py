@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -35,8 +36,15 @@ _LARGE_INIT_SCALE = 0.1
 _STOPPING = 'saves after the current minibatches and stops; a second signal stops at once, without saving'
 
 
-def run(config: Config, run_dir: pathlib.Path | None) -> int:
-    """Starts or resumes the run in `run_dir`; returns the exit code.
+class Ended(NamedTuple):
+    """The end of `run`: where the run is, and the exit code of the program."""
+
+    run_dir: pathlib.Path
+    exit_code: int
+
+
+def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
+    """Starts or resumes the run in `run_dir`.
 
     Args:
       config: the settings.
@@ -53,7 +61,7 @@ def run(config: Config, run_dir: pathlib.Path | None) -> int:
         if run_directory.exists(run_dir):
             run_directory.check_same(run_dir, run_directory.read(run_dir), config, dataset.sha256)
         try:
-            return _run_locked(config, run_dir, dataset, windows)
+            return Ended(run_dir, _run_locked(config, run_dir, dataset, windows))
         except tf.errors.ResourceExhaustedError as error:
             raise _exhausted(error) from error
 
@@ -97,7 +105,7 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     epochs_done = trainer.num_epochs_done
     longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
     record = RunRecord(longest, dataset.vocabulary, dataset.sha256, dataset.counts)
-    run_directory.write(run_dir, record, len(dataset.source.text))
+    run_directory.write(run_dir, record, len(dataset.source.text), datetime.datetime.now(datetime.UTC))
     print(
         f'{_describe_corpus(config.data.corpus, dataset)}; {windows.steps_per_epoch:,} minibatches an epoch; '
         f'{model.num_parameters:,} parameters on {device}; {run_dir}'

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
-from data.files import write_whole
+from data.files import tensorflow_path, write_whole
 from data.vocabulary import UNKNOWN, Vocabulary
 from pipeline.config import Config, differences
 
@@ -66,13 +66,29 @@ def _plain_name(corpus: str) -> str:
 
 
 def latest_run_dir() -> pathlib.Path:
-    """Returns the run under `runs/` with the newest checkpoint. Raises `InputError` if there is none."""
-    folders = [folder for folder in RUNS.glob('*/checkpoints') if any(folder.glob('*.index'))]
-    if not folders:
+    """Returns the run under `runs/` that was started or resumed last, of those with a checkpoint.
+
+    Raises:
+      InputError: there is none, or TensorFlow cannot read its directory.
+    """
+    run_dirs = [path.parents[1] for path in RUNS.glob('*/checkpoints/*.index')]
+    if not run_dirs:
         raise InputError(
             f'there is no run with a checkpoint under {RUNS}/: train one first, or name it with --run_dir.'
         )
-    return max(folders, key=lambda folder: folder.stat().st_mtime).parent
+    return tensorflow_path('run_dir', str(max(run_dirs, key=_started)))
+
+
+def _started(run_dir: pathlib.Path) -> str:
+    """Returns when the run was started or resumed last, in UTC, as the run recorded it.
+
+    A run of 24 November 2026 or before did not: the time of its checkpoints on this file system is used instead.
+    """
+    try:
+        return json.loads((run_dir / _CONFIG).read_text('utf-8'))['started']
+    except (OSError, ValueError, KeyError, TypeError):
+        changed = (run_dir / 'checkpoints').stat().st_mtime
+        return datetime.datetime.fromtimestamp(changed, datetime.UTC).isoformat()
 
 
 def exists(run_dir: pathlib.Path) -> bool:
@@ -134,13 +150,14 @@ def read(run_dir: pathlib.Path) -> RunRecord:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
 
 
-def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int) -> None:
+def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int, now: datetime.datetime) -> None:
     """Records a run, or the new config of a run that resumes. Each file appears complete or not at all.
 
     Args:
       run_dir: the directory of the run.
       record: of the run.
       num_characters: of the corpus.
+      now: in UTC, when the run starts or resumes.
 
     Raises:
       InputError: `run_dir` cannot be written.
@@ -150,6 +167,7 @@ def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int) -> None
         'config': record.config.to_dict(),
         'corpus': {'sha256': record.corpus_sha256, 'num_characters': num_characters},
         'versions': versions | {'numpy': np.__version__},
+        'started': now.isoformat(),
     }
     vocabulary = dataclasses.asdict(record.vocabulary) | {'counts': record.counts}
     try:

@@ -14,9 +14,12 @@ lyrics. Examples:
 Ctrl-C saves and stops; the same command resumes the run. To watch: tensorboard --logdir=runs
 """
 
+import pathlib
+
 from absl import flags
 
-from data.files import tensorflow_path
+from data.errors import InputError
+from data.files import tensorflow_path, user_path, write_whole
 from pipeline import program
 from pipeline.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pipeline.flag_definitions import define_flags
@@ -31,6 +34,12 @@ flags.DEFINE_string(
     'Directory of the run. If it holds a run, training resumes, and flags that are not given keep the values of that '
     'run. Default: a new directory under runs/.',
 )
+flags.DEFINE_string(
+    'export_flags',
+    None,
+    'File to write when training has ended: --run_dir of this run. "python -m export.saved_model --flagfile=FILE" then '
+    'exports this run, and not another one that was started meanwhile.',
+)
 
 
 def main() -> int:
@@ -43,7 +52,17 @@ def main() -> int:
     if run_dir:
         begun = run_directory.read(run_dir).config if run_directory.exists(run_dir) else config
         config = begun.replace(given)
-    return run(config, run_dir)
+    ended = run(config, run_dir)
+    if _FLAGS.export_flags and not ended.exit_code:
+        _write_export_flags(user_path('export_flags', _FLAGS.export_flags), ended.run_dir)
+    return ended.exit_code
+
+
+def _write_export_flags(path: pathlib.Path, run_dir: pathlib.Path) -> None:
+    try:
+        write_whole(path, f'--run_dir={run_dir}\n')
+    except OSError as error:
+        raise InputError(f'export_flags={str(path)!r} cannot be written: {error}. Use another file.') from error
 
 
 if __name__ == '__main__':

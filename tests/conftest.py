@@ -1,6 +1,7 @@
 """Shared fixtures: a small text and models on it; TensorFlow without its start-up notices."""
 
 import collections
+import datetime
 import os
 import pathlib
 import signal
@@ -43,7 +44,7 @@ def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, 
     counts = collections.Counter(text)
     sha256 = text_sha256(text)
     record = run_directory.RunRecord(config, vocabulary, sha256, tuple(counts[c] for c in vocabulary.characters))
-    run_directory.write(run_dir, record, len(text))
+    run_directory.write(run_dir, record, len(text), datetime.datetime.now(datetime.UTC))
 
 
 @pytest.fixture(scope='session')

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,16 @@ def test_finished_run_resumes_only_with_more_epochs(trained, run, folder):
     assert 'resumes after epoch 300 of 302' in longer.stdout
     assert 'epoch 302, perplexity' in longer.stdout
     assert json.loads((run_dir / 'config.json').read_text('utf-8'))['config']['num_epochs'] == 302
+
+
+def test_training_hands_its_run_on_to_the_export(trained, run, folder):
+    """A run whose directory has a space and which is not the newest; flags of the command line are added."""
+    (run_dir,) = folder.glob('runs/mine-consecutive-*')
+    shutil.copytree(run_dir, folder / 'a copy')
+    trained_again = run('pipeline.train', '--run_dir=a copy', '--export_flags=its.flags')
+    assert trained_again.returncode == 0, trained_again.stderr
+    exported = run('export.saved_model', '--flagfile=its.flags', '--model_dir=models/handed-on')
+    assert exported.stdout.startswith('a copy/checkpoints/ckpt-')
 
 
 def test_different_settings_in_a_run_dir_are_an_error_and_change_nothing(trained, run, folder):

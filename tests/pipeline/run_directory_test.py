@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import json
 import os
+import pathlib
 
 import pytest
 
@@ -151,14 +152,38 @@ def test_unwritable_folder_for_new_runs_is_named(tmp_path, monkeypatch):
         run_directory.new_run_dir(Config(), datetime.datetime(2026, 1, 2))
 
 
-def test_latest_run_is_the_one_saved_last(tmp_path, monkeypatch):
+def _with_checkpoint(name: str) -> pathlib.Path:
+    """Returns `runs/<name>` with the file of a checkpoint."""
+    folder = pathlib.Path('runs', name, 'checkpoints')
+    folder.mkdir(parents=True)
+    (folder / 'ckpt-1.index').touch()
+    return folder.parent
+
+
+def test_latest_run_is_the_one_that_recorded_the_latest_start(tmp_path, monkeypatch, vocabulary):
+    """Not that of the newest directory: a copy is newer than what it was copied from."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match='no run with a checkpoint under runs/'):
         run_directory.latest_run_dir()
-    for name, time in (('older', 1), ('newest', 3), ('old', 2)):
-        folder = tmp_path / 'runs' / name / 'checkpoints'
-        folder.mkdir(parents=True)
-        (folder / 'ckpt-1.index').touch()
-        os.utime(folder, (time, time))
-    (tmp_path / 'runs' / 'nothing saved' / 'checkpoints').mkdir(parents=True)
+    record = run_directory.RunRecord(Config(), vocabulary, '', ())
+    for name, hour, changed in (('older', 1, 30), ('newest', 3, 10), ('old', 2, 20)):
+        run_dir = _with_checkpoint(name)
+        run_directory.write(run_dir, record, 9, datetime.datetime(2026, 11, 25, hour, tzinfo=datetime.UTC))
+        os.utime(run_dir / 'checkpoints', (changed, changed))
+    pathlib.Path('runs', 'nothing saved', 'checkpoints').mkdir(parents=True)
     assert run_directory.latest_run_dir().name == 'newest'
+
+
+def test_runs_that_did_not_record_their_start_are_ordered_by_the_file_system(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, changed in (('older', 1), ('newest', 3), ('old', 2)):
+        os.utime(_with_checkpoint(name) / 'checkpoints', (changed, changed))
+    assert run_directory.latest_run_dir().name == 'newest'
+
+
+def test_latest_run_that_tensorflow_would_read_as_a_pattern_is_refused(tmp_path, monkeypatch):
+    """A version before this one made such directories."""
+    monkeypatch.chdir(tmp_path)
+    _with_checkpoint('novel [1999]')
+    with pytest.raises(InputError, match=r"run_dir='runs/novel \[1999\]' contains '\['.*rename it, or use"):
+        run_directory.latest_run_dir()

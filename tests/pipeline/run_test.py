@@ -145,9 +145,9 @@ def test_signal_before_the_samples_leaves_them_to_the_resumed_run(config, tmp_pa
 
     with monkeypatch.context() as patched:
         patched.setattr(Monitor, 'after_epoch', signalled)
-        assert run.run(sampled, tmp_path / 'run') == 129
+        assert run.run(sampled, tmp_path / 'run').exit_code == 129
     assert ' - 风' not in capsys.readouterr().out
-    assert run.run(sampled, tmp_path / 'run') == 0
+    assert run.run(sampled, tmp_path / 'run') == (tmp_path / 'run', 0)
     printed = capsys.readouterr().out
     assert 'resumes after epoch 1 of 2\nepoch 2, perplexity' in printed
     assert printed.count(' - 风') == 1
