@@ -1,7 +1,7 @@
 """Hides the start-up notices of TensorFlow: import this module before TensorFlow.
 
-The notices appear if the import fails or TF_CPP_MIN_LOG_LEVEL is set (0 shows everything). A program that does not need
-TensorFlow does not import it: this module only hooks into the import system.
+The notices appear if the import fails or TF_CPP_MIN_LOG_LEVEL is 0. A program that does not need TensorFlow does not
+import it: this module only hooks into the import system.
 """
 
 import importlib.abc
@@ -13,13 +13,15 @@ import tempfile
 from collections.abc import Callable
 from types import ModuleType
 
+_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
+
 
 class _QuietTensorFlow(importlib.abc.MetaPathFinder):
     """Finds TensorFlow as usual and gives it a loader that hides the notices."""
 
     def find_spec(self, name, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """Returns the spec of TensorFlow; None, for any other module, leaves it to the other finders."""
-        if name != 'tensorflow' or 'TF_CPP_MIN_LOG_LEVEL' in os.environ:
+        if name != 'tensorflow' or os.environ.get(_LEVEL) == '0':
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec('tensorflow')
@@ -41,7 +43,8 @@ def _quietly(action: Callable[[], None]) -> None:
 
     C++ code writes the notices, some before it reads TF_CPP_MIN_LOG_LEVEL, so the file descriptor is redirected.
     """
-    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
+    users_level = os.environ.get(_LEVEL)
+    os.environ[_LEVEL] = users_level or '2'
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
@@ -58,7 +61,8 @@ def _quietly(action: Callable[[], None]) -> None:
         finally:
             os.dup2(shown, 2)
             os.close(shown)
-            del os.environ['TF_CPP_MIN_LOG_LEVEL']  # TensorFlow has read it; child processes set their own
+            if users_level is None:
+                del os.environ[_LEVEL]  # TensorFlow has read it; child processes set their own
 
 
 def _interrupted(*error) -> None:

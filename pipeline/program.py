@@ -1,9 +1,11 @@
 """The frame of every program: flags, error messages, exit codes."""
 
+import collections
 import io
 import json
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 
@@ -13,6 +15,7 @@ from data.errors import InputError
 from pipeline.terminal import shown
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
+_BYTE_ORDER_MARK = '\ufeff'
 _HELP_FLAGS = {'h', 'help', 'helpshort', 'helpfull', '?'}
 
 
@@ -69,13 +72,58 @@ def _check_text(arguments: list[str]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """Parses flags as absl does, but prints errors on one line, accepts `-h` and exits with 0 after --help."""
+    """Parses flags as absl does, with these differences.
+
+    Errors are one line, `-h` is --help, which exits with 0, and a byte order mark before the first line of a flag file
+    is skipped. A flag that is given twice on the command line is reported on stderr; the last value is used.
+    """
+    program, *arguments = ({'-h': '--help'}.get(argument, argument) for argument in argv)
     try:
-        return flags.FLAGS([{'-h': '--help'}.get(argument, argument) for argument in argv])
+        left = flags.FLAGS([program, *_expanded(arguments)])
     except flags.Error as error:
-        print(f'error: {str(error).removeprefix("ERROR:: ")} (--help shows all flags)', file=sys.stderr)
-        sys.exit(1)
+        sys.exit(_usage_error(f'{str(error).removeprefix("ERROR:: ")}{_suggestion(error)}'))
+    except ValueError as error:  # --nojit=true, or a flag file that is not text
+        sys.exit(_usage_error(str(error)))
     except SystemExit:
-        if any(argument.lstrip('-').split('=')[0] in _HELP_FLAGS for argument in argv[1:]):
+        if any(argument.lstrip('-').split('=')[0] in _HELP_FLAGS for argument in arguments):
             sys.exit(0)
         raise
+    for name in _given_twice(arguments):
+        print(f'--{name} is given more than once: {flags.FLAGS[name].value!r} is used', file=sys.stderr)
+    return left
+
+
+def _usage_error(message: str) -> int:
+    print(f'error: {message} (--help shows all flags)', file=sys.stderr)
+    return 1
+
+
+def _expanded(arguments: list[str]) -> list[str]:
+    """Returns the arguments with those of flag files in their places."""
+    expanded = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
+    without_marks = [argument.removeprefix(_BYTE_ORDER_MARK) for argument in expanded]
+    # Without its mark, a first line can be a comment or empty, which absl would have skipped.
+    return [new for old, new in zip(expanded, without_marks, strict=True) if new == old or re.match('[^#]', new)]
+
+
+def _suggestion(error: flags.Error) -> str:
+    """Returns the flags that share a word with an unknown one, such as --num_epochs for --epochs."""
+    if not isinstance(error, flags.UnrecognizedFlagError) or 'Did you mean' in str(error):
+        return ''
+    words = set(error.flagname.lower().replace('-', '_').split('_'))
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    similar = [f'--{flag.name}' for flag in own if words & set(flag.name.split('_'))]
+    return f'. Did you mean {" or ".join(similar)}?' if similar else ''
+
+
+def _given_twice(arguments: list[str]) -> list[str]:
+    """Returns the names of flags with one value that occur more than once."""
+    names = [argument.lstrip('-').split('=')[0] for argument in arguments if re.match('--?[^-=]', argument)]
+    return [
+        name
+        for name, count in collections.Counter(names).items()
+        if count > 1
+        and name in flags.FLAGS
+        and not isinstance(flags.FLAGS[name], flags.MultiFlag)
+        and name != 'flagfile'
+    ]

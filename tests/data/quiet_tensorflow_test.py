@@ -14,9 +14,10 @@ from tests.conftest import ROOT
 def import_tensorflow(tmp_path):
     """Returns a function that imports a fake TensorFlow with the given code in a new process."""
 
-    def start(code: str) -> subprocess.CompletedProcess:
+    def start(code: str, **variables: str) -> subprocess.CompletedProcess:
         (tmp_path / 'tensorflow.py').write_text(f'import os\nos.write(2, b"a notice\\n")\n{code}', 'utf-8')
         environment = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
+        environment |= variables
         environment['PYTHONPATH'] = os.pathsep.join([str(tmp_path), str(ROOT)])
         command = [sys.executable, '-c', 'import data, tensorflow']
         return subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -24,10 +25,23 @@ def import_tensorflow(tmp_path):
     return start
 
 
+CONFIG = 'import types\nconfig = types.SimpleNamespace(list_physical_devices=lambda: os.write(2, b"no GPU"))'
+
+
 def test_notices_are_hidden(import_tensorflow):
-    code = 'import types\nconfig = types.SimpleNamespace(list_physical_devices=lambda: os.write(2, b"no GPU"))'
-    process = import_tensorflow(code)
+    process = import_tensorflow(f'{CONFIG}\nassert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"')
     assert (process.returncode, process.stderr) == (0, '')
+
+
+@pytest.mark.parametrize('level', ['1', '3'])
+def test_level_of_the_user_is_passed_to_tensorflow(import_tensorflow, level):
+    code = f'{CONFIG}\nassert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "{level}"'
+    process = import_tensorflow(code, TF_CPP_MIN_LOG_LEVEL=level)
+    assert (process.returncode, process.stderr) == (0, '')
+
+
+def test_level_0_shows_the_notices(import_tensorflow):
+    assert import_tensorflow(CONFIG, TF_CPP_MIN_LOG_LEVEL='0').stderr == 'a notice\n'
 
 
 def test_notices_are_shown_if_the_import_fails(import_tensorflow):

@@ -1,6 +1,7 @@
 """Programs: --help does not import TensorFlow, and output works with any stdout."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -34,6 +35,63 @@ def test_program_with_closed_stdout_runs_to_its_end(closed):
     command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, 'error: the program ran\n')
+
+
+_ECHO = """
+from absl import flags
+from pipeline import program
+flags.DEFINE_string('corpus', 'none', '')
+flags.DEFINE_integer('num_epochs', 1, '')
+flags.DEFINE_bool('jit', True, '')
+flags.DEFINE_multi_string('prefix', [], '')
+F = flags.FLAGS
+program.run(lambda: print(F.corpus, F.num_epochs, F.jit, *F.prefix))
+"""
+
+
+def _echo(folder, *arguments: str) -> tuple[int, str, str]:
+    """Returns exit code, stdout and stderr of a program that prints its flags."""
+    (folder / 'echo.py').write_text(_ECHO)
+    command = [sys.executable, 'echo.py', *arguments]
+    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ('argument', 'message'),
+    [
+        ('--nojit=true', '--nojit=true does not take an argument'),
+        ('--epochs=3', "Unknown command line flag 'epochs'. Did you mean --num_epochs?"),
+        ('--num_epoch=3', "Unknown command line flag 'num_epoch'. Did you mean: num_epochs ?"),
+        ('--lr=3', "Unknown command line flag 'lr'"),
+    ],
+)
+def test_bad_flag_is_one_line(tmp_path, argument, message):
+    assert _echo(tmp_path, argument) == (1, '', f'error: {message} (--help shows all flags)\n')
+
+
+@pytest.mark.parametrize('first_line', ['', '--corpus=a\n', '# a comment\n', '\n'])
+def test_byte_order_mark_of_a_flag_file_is_skipped(tmp_path, first_line):
+    (tmp_path / 'a.flags').write_text(f'\ufeff{first_line}--num_epochs=5\n', 'utf-8')
+    corpus = 'a' if 'corpus' in first_line else 'none'
+    assert _echo(tmp_path, '--flagfile=a.flags') == (0, f'{corpus} 5 True\n', '')
+
+
+def test_flag_file_in_another_encoding_is_one_line(tmp_path):
+    (tmp_path / 'a.flags').write_text('--corpus=a\n', 'utf-16')
+    code, _, error = _echo(tmp_path, '--flagfile=a.flags')
+    assert (code, error.count('\n')) == (1, 1)
+    assert "can't decode byte 0xff" in error
+
+
+def test_second_value_of_a_flag_is_used_and_reported(tmp_path):
+    (tmp_path / 'a.flags').write_text('--num_epochs=5\n--corpus=c\n', 'utf-8')
+    arguments = ['--flagfile=a.flags', '--num_epochs=6', '--prefix=x', '--prefix=y']
+    assert _echo(tmp_path, *arguments) == (0, 'c 6 True x y\n', ''), 'a flag file is a default'
+    code, stdout, stderr = _echo(tmp_path, '--corpus=a', *arguments, '--corpus', 'b')
+    assert (code, stdout) == (0, 'b 6 True x y\n')
+    assert stderr == "--corpus is given more than once: 'b' is used\n"
 
 
 @pytest.mark.parametrize(('encoding', 'line'), [('utf-8', '{"a": "分"}'), ('gbk', '{"a": "\\u5206"}')])
