@@ -35,7 +35,7 @@ Generate = Callable[[list[str], int], list[str]]
 
 def artifact(model_dir: pathlib.Path) -> Generate:
     """The exported model, as export.generate calls it."""
-    devices.one_thread_an_operation()
+    devices.set_threads_per_operation()
     return artifact_with_threads(model_dir)
 
 

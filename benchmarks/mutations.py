@@ -75,7 +75,7 @@ _HEADERS = [
     '\r\n'.join(f'X{n}: 1' for n in range(2000)) + '\r\nContent-Length: {}',
     'no colon\r\nContent-Length: {}',
     ': no name\r\nContent-Length: {}',
-    'Host: a\r\nHost: b\r\nContent-Length: {}',
+    'Host: localhost\r\nHost: b\r\nContent-Length: {}',
 ]
 _NOT_HTTP = [
     b'\r\n\r\n',
@@ -174,19 +174,19 @@ class HttpMutations:
         method = self._chance.choice(_METHODS)
         body = self._chance.choice(self._valid)
         path = self._chance.choice([PATH, PATH, '/v1/models/charrnn', *_PATHS[:6]])
-        head = f'{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n'
+        head = f'{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n'
         return HttpRequest('a method', head.encode('latin-1') + body, method)
 
     def _path(self) -> HttpRequest:
         path, body = self._chance.choice(_PATHS), self._chance.choice(self._valid)
         if self._chance.random() < 0.5:
-            return HttpRequest('a path', f'GET {path} HTTP/1.1\r\nHost: a\r\n\r\n'.encode(), 'GET')
+            return HttpRequest('a path', f'GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode(), 'GET')
         return HttpRequest('a path', _post(body, path))
 
     def _header(self) -> HttpRequest:
         body = self._chance.choice(self._valid)
         header = self._chance.choice(_HEADERS).format(len(body))
-        head = f'POST {PATH} HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n'
+        head = f'POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n'
         ending = HALF_CLOSE if header.startswith('Transfer-Encoding') else WAIT
         return HttpRequest('a header', head.encode('latin-1') + body, ending=ending)
 
@@ -196,14 +196,14 @@ class HttpMutations:
         parts = [body[at : at + 97] for at in range(0, len(body), 97)]
         wrong_size = self._chance.choice([0, 0, 1, -1, 10**6])
         chunks = b''.join(b'%x\r\n%b\r\n' % (max(len(part) + wrong_size, 1), part) for part in parts)
-        head = f'POST {PATH} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
+        head = f'POST {PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n'
         return HttpRequest('chunks', head.encode() + chunks + b'0\r\n\r\n', ending=HALF_CLOSE if wrong_size else WAIT)
 
     def _incomplete(self) -> HttpRequest:
         """Truncates the request, or announces a wrong length."""
         body = self._chance.choice(self._valid)
         announced = self._chance.choice([len(body) + 9, 10**20, 1, 3])
-        content = f'POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {announced}\r\n\r\n'.encode() + body
+        content = f'POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {announced}\r\n\r\n'.encode() + body
         if self._chance.random() < 0.7:
             content = content[: self._chance.randrange(len(content))]
         return HttpRequest('incomplete', content, ending=self._chance.choice([HALF_CLOSE, DISCONNECT]))
@@ -224,7 +224,7 @@ _STREAM = PATH.replace(':predict', ':generate_stream')
 
 
 def _post(body: bytes, path: str = PATH) -> bytes:
-    return f'POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n'.encode() + body
+    return f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n'.encode() + body
 
 
 def _json(document: Any) -> bytes:

@@ -99,9 +99,11 @@ class Vocabulary:
         Check the row lengths before you pad the result: padding takes memory for N times the longest row.
 
         Raises:
-          InvalidArgumentError (when run): as `encode`; the message gives `name`, the row and the character.
+          InvalidArgumentError (when run): a string is not valid UTF-8, or as `encode`; the message gives `name`, the
+            row and the character.
         """
-        points = tf.strings.unicode_decode(text, 'UTF-8')
+        with tf.control_dependencies([_assert_utf8(text, name)]):
+            points = tf.strings.unicode_decode(text, 'UTF-8')
         known = tf.constant(_code_points(self.characters).astype(np.int32))
         flat_ids = tf.minimum(tf.searchsorted(known, points.flat_values), len(self) - 1)
         absent = tf.not_equal(tf.gather(known, flat_ids), points.flat_values)
@@ -151,6 +153,16 @@ class Vocabulary:
 
         any_absent = tf.reduce_any(absent)
         return tf.debugging.Assert(~any_absent, [tf.cond(any_absent, message, lambda: '')])
+
+
+def _assert_utf8(text: tf.Tensor, name: str) -> tf.Operation:
+    valid = tf.equal(text, tf.strings.unicode_transcode(text, 'UTF-8', 'UTF-8'))
+    all_valid = tf.reduce_all(valid)
+
+    def message() -> tf.Tensor:
+        return tf.strings.format(f'{name}[{{}}] is not valid UTF-8', tf.argmin(tf.cast(valid, tf.int32)))
+
+    return tf.debugging.Assert(all_valid, [tf.cond(all_valid, lambda: '', message)])
 
 
 def described(character: str) -> str:

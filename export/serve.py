@@ -7,10 +7,11 @@ Examples:
   python -m export.serve --model_config_file=models.config       (several models, labels, version policies)
 
 The server loads new versions of a model as they appear. SIGTERM and Ctrl-C answer the requests in progress first.
-Flags that TensorFlow Serving has too have the same names here.
+Flags that TensorFlow Serving has too have the same names here; its other flags are accepted without effect.
 """
 
 import dataclasses
+import sys
 import types
 from typing import Any
 
@@ -18,7 +19,8 @@ from absl import flags
 
 from data.errors import InputError
 from data.files import user_path
-from export.server.options import BatchingOptions, Options
+from export.server import ignored_flags
+from export.server.options import METRICS_PATH, BatchingOptions, Options
 from pipeline import program
 from pipeline.flag_definitions import define_flags
 
@@ -27,12 +29,24 @@ _EXTRA = {'tensorflow_serving', 'grpc', 'grpc_health', 'grpc_reflection', 'starl
 
 
 def main() -> None:
-    def values(settings: type) -> dict[str, Any]:
-        return {field.name: _FLAGS[field.name].value for field in dataclasses.fields(settings) if field.name in _FLAGS}
-
-    batches = BatchingOptions(**values(BatchingOptions)) if _FLAGS.enable_batching else None
-    options = Options(**values(Options), batches=batches)
-    process, config = import_server()
+    if _FLAGS.ssl_config_file:
+        raise InputError('ssl_config_file: this server has no TLS. Put a proxy in front that has it, and leave it out.')
+    if _FLAGS.batching_parameters_file and not _FLAGS.enable_batching:
+        raise InputError('batching_parameters_file needs batching: give only one of it and --noenable_batching.')
+    process, config, files = import_server()
+    ignored = ignored_flags.given()
+    batching, metrics_path = _values(BatchingOptions), METRICS_PATH
+    if _FLAGS.batching_parameters_file:
+        path = user_path('batching_parameters_file', _FLAGS.batching_parameters_file)
+        parameters, without_effect = files.read_batching(path)
+        batching |= {name: value for name, value in parameters.items() if not _FLAGS[name].present}
+        ignored += without_effect
+    if _FLAGS.monitoring_config_file:
+        metrics_path = files.read_metrics_path(user_path('monitoring_config_file', _FLAGS.monitoring_config_file))
+    if ignored:
+        print(f'without effect here (docs/serving.md says why): {", ".join(ignored)}', file=sys.stderr)
+    batches = BatchingOptions(**batching) if _FLAGS.enable_batching else None
+    options = Options(**_values(Options), batches=batches, metrics_path=metrics_path)
     if _FLAGS.model_config_file:
         models = config.read(user_path('model_config_file', _FLAGS.model_config_file))
     else:
@@ -40,10 +54,20 @@ def main() -> None:
     process.serve(models, options)
 
 
-def import_server() -> tuple[types.ModuleType, types.ModuleType]:
-    """Returns the modules `process` and `models.config`. Raises `InputError` if a package of the extra is missing."""
+def _values(settings: type) -> dict[str, Any]:
+    """Returns the values of the flags that are fields of `settings`."""
+    names = [field.name for field in dataclasses.fields(settings) if field.name in _FLAGS]
+    return {name: tuple(value) if isinstance(value := _FLAGS[name].value, list) else value for name in names}
+
+
+def import_server() -> tuple[types.ModuleType, types.ModuleType, types.ModuleType]:
+    """Returns the modules `process`, `models.config` and `parameter_files`.
+
+    Raises:
+      InputError: a package of the extra is missing.
+    """
     try:
-        from export.server import process  # imports TensorFlow, which takes seconds
+        from export.server import parameter_files, process  # imports TensorFlow, which takes seconds
         from export.server.models import config
     except ModuleNotFoundError as error:
         if (error.name or '').split('.')[0] not in _EXTRA:
@@ -52,7 +76,7 @@ def import_server() -> tuple[types.ModuleType, types.ModuleType]:
             f"the server needs {error.name}, of the extra 'serve': make serve, or pip install "
             "--constraint constraints.txt --editable '.[serve]'."
         ) from error
-    return process, config
+    return process, config, parameter_files
 
 
 if __name__ == '__main__':
@@ -68,6 +92,16 @@ if __name__ == '__main__':
         '--model_base_path and --model_version_policy.',
     )
     flags.DEFINE_boolean('enable_batching', True, 'Run the rows of concurrent requests in one batch.')
+    flags.DEFINE_string(
+        'batching_parameters_file',
+        None,
+        'BatchingParameters in text form. It replaces the defaults of --max_batch_size and the three flags like it.',
+    )
     define_flags(BatchingOptions)
+    flags.DEFINE_string(
+        'monitoring_config_file', None, 'A MonitoringConfig in text form: the path of the metrics, or none.'
+    )
+    flags.DEFINE_string('ssl_config_file', None, 'Refused: this server has no TLS.')
+    ignored_flags.define()
     define_flags(Options)
     program.run(main)

@@ -13,9 +13,10 @@ def prepare() -> str:
     return f'GPU ({tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)})'
 
 
-def one_thread_an_operation() -> None:
-    """Runs each operation on one thread: to split the work of one character between threads costs more than it saves.
+def set_threads_per_operation(number: int = 1) -> None:
+    """Runs each operation on `number` threads (0: one per core), before TensorFlow computes anything.
 
-    Concurrent requests still run on threads of their own. Call this before TensorFlow computes anything.
+    1: to split the work of one character between threads costs more than it saves. Concurrent requests still run on
+    threads of their own.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(number)

@@ -79,8 +79,7 @@ class Generator(tf.Module):
           seed: int64, determines the random numbers of the row.
 
         Returns:
-          text: string, the given prefix (invalid UTF-8 replaced by U+FFFD) and the added characters, which are never
-            the unknown character.
+          text: string, the given prefix and the added characters, which are never the unknown character.
           log_likelihood: float32, nats, the sum of ln p of the added characters under the model, independent of
             temperature, top_k and top_p. Probabilities are not renormalised after U+FFFD is masked, so this is also
             the log likelihood that scoring the finished text gives.
@@ -98,7 +97,7 @@ class Generator(tf.Module):
         state = self.model.zero_state(tf.shape(prefix)[0])
         ids, log_likelihood = generate_ids(self.model.stepper(), state, ids, prefix_length, length, choose)
         added = self.vocabulary.decode_tensor(_columns(ids, prefix_length, tf.reduce_max(length)), length)
-        return tf.strings.join([tf.strings.unicode_transcode(prefix, 'UTF-8', 'UTF-8'), added]), log_likelihood
+        return tf.strings.join([prefix, added]), log_likelihood
 
     def checked(
         self,

@@ -4,6 +4,8 @@ import dataclasses
 
 from pipeline.settings import check_fields, setting
 
+METRICS_PATH = '/monitoring/prometheus/metrics'
+
 _MOST_SECONDS = 1_000_000
 
 
@@ -32,6 +34,11 @@ class Options:
     host: str = setting(
         '127.0.0.1', 'Address to listen on. The server has no authentication: restrict who can reach it.'
     )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        'Host name under which clients reach a server on a loopback address, as behind a reverse proxy; repeat the '
+        'flag for several. localhost and addresses are always allowed.',
+    )
     rest_api_port: int = setting(8501, 'Port of the REST API. 0: any free port.', lowest=0, highest=65535)
     port: int = setting(8500, 'Port of the gRPC API. 0: any free port.', lowest=0, highest=65535)
     batches: BatchingOptions | None = dataclasses.field(default_factory=BatchingOptions)
@@ -40,7 +47,19 @@ class Options:
     max_rows: int = setting(1024, 'Limit on the rows of a request.', lowest=1)
     max_body_bytes: int = setting(4 * 2**20, 'Limit on the body of a request, in bytes.', lowest=1)
     rest_api_timeout_in_ms: int = setting(
-        30_000, 'Milliseconds after which a REST request gets 504. Its prediction still runs to its end.', lowest=1
+        30_000,
+        'Milliseconds after which a REST request gets 504, though its prediction still runs to its end, and after '
+        'which a client that does not read its answer is disconnected.',
+        lowest=1,
+    )
+    rest_api_enable_cors_support: bool = setting(False, 'Allow web pages of all origins to use the REST API.')
+    metrics_path: str | None = METRICS_PATH
+    """None: no metrics."""
+    enable_model_warmup: bool = setting(True, 'Run the warm-up requests of a version before it is served.')
+    tensorflow_intra_op_parallelism: int = setting(
+        1,
+        'Threads of one operation. More than 1 costs more than it saves, unless the model is large. 0: one per core.',
+        lowest=0,
     )
     file_system_poll_wait_seconds: float = setting(
         1.0,

@@ -19,8 +19,8 @@ _SIGNAL_POLL = 0.1  # seconds
 
 
 def serve(models: Sequence[ModelConfig], options: Options) -> None:
-    """Serves until SIGTERM or Ctrl-C. Raises `InputError` if it cannot start."""
-    devices.one_thread_an_operation()
+    """Serves until SIGTERM, SIGHUP or Ctrl-C. Raises `InputError` if it cannot start."""
+    devices.set_threads_per_operation(options.tensorflow_intra_op_parallelism)
     allow_connections()
     with StopRequest() as stop_request:
         server = Server(models, options, report)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from data.errors import InputError
 from export.artifact import versions
+from export.server import ports
 from export.server.metrics import Metrics
 from export.server.models import example, streaming
 from export.server.models.config import ModelConfig
@@ -23,7 +24,14 @@ class Server:
     """Serves from `start` to `stop`; both ports are known after construction."""
 
     def __init__(self, models: Sequence[ModelConfig], options: Options, report: Callable[[str], None]):
-        """Loads the models; `report` prints a line. Raises `InputError` if a model has no version to serve."""
+        """Loads the models; `report` prints a line.
+
+        Raises:
+          InputError: a port is not available, which is known before the models are loaded, or a model has no version
+            to serve.
+        """
+        ports.check_free(options.host, options.rest_api_port, 'rest_api_port')
+        ports.check_free(options.host, options.port, 'port')
         self._options = options
         self._report = report
         self.manager = Manager(
@@ -84,7 +92,8 @@ class Server:
 
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
-        warm_up(servable)
+        if self._options.enable_model_warmup:
+            warm_up(servable)
         streaming.warm_up(servable)
         return servable
 

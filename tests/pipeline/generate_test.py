@@ -158,9 +158,9 @@ def test_log_likelihood_is_not_renormalised_after_masking(unknowing):
     assert log_likelihood < -10
 
 
-def test_invalid_utf8_in_a_prefix_is_read_as_unknown(unknowing):
-    (text,), _ = unknowing(*_rows([b'\xff'], 0))
-    assert text.numpy().decode() == UNKNOWN
+def test_invalid_utf8_in_a_prefix_is_not_read_as_unknown(unknowing):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r'prefix\[1\] is not valid UTF-8'):
+        unknowing(*_rows(['分', b'\xff'], 0))
 
 
 @pytest.mark.parametrize(

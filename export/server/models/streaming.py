@@ -50,7 +50,7 @@ def warm_up(servable: Servable) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def chooser(size: int, unknown_id: int | None) -> tf.types.experimental.PolymorphicFunction:
+def chooser(size: int, unknown_id: int | None) -> tf.types.experimental.ConcreteFunction:
     """Returns the function that chooses the next character of a row as `generate` does; V is `size`.
 
     `(logits [1, V], uniform [1], temperature [1], top_k [1], top_p [1]) -> (id [1] int32, ln p [1], nats)`.
@@ -62,7 +62,7 @@ def chooser(size: int, unknown_id: int | None) -> tf.types.experimental.Polymorp
         ids = sample(mask_unknown(logits, unknown_id), uniform, temperature, top_k, top_p)
         return ids, -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)
 
-    return choose
+    return choose.get_concrete_function()  # else the fifth model makes TensorFlow warn of retracing
 
 
 def _zero_state(description: dict) -> dict[str, tf.Tensor]:

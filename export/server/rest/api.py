@@ -10,29 +10,29 @@ import grpc
 from google.protobuf import json_format as protobuf_json
 from google.protobuf.message import Message
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from export.server import errors
-from export.server.errors import BodyTimeoutError, BodyTooLargeError, ServingError
+from export.server.errors import BodyTimeoutError, ServingError
 from export.server.metrics import CONTENT_TYPE, Metrics
 from export.server.models.servable import DEFAULT_SIGNATURE
 from export.server.predictor import Predictor
-from export.server.rest import json_format, paths, streams, studio
+from export.server.rest import bodies, json_format, paths, streams, studio
 from export.server.rest.paths import Target
 
-METRICS_PATH = '/monitoring/prometheus/metrics'
-
 _RETRY_AFTER = '1'  # seconds
-_MOST_DISCARDED = 8  # times max_body_bytes: read and discarded, so that the client reads the answer
 
 
 @dataclasses.dataclass(frozen=True)
 class RestLimits:
-    """Limits on a REST request: bytes of its body, and seconds from its first byte to its answer."""
+    """Limits on a REST request: bytes of its body, seconds from its first byte to its answer."""
 
     max_body_bytes: int
     timeout: float
@@ -50,16 +50,24 @@ class RestApi:
         self.draining = False
         self.cut_off = 0  # requests cancelled at the end of the drain
 
-    def application(self) -> Starlette:
-        """Returns this application together with the metrics and the studio."""
-        metrics = Route(METRICS_PATH, self._exposition)
-        return Starlette(routes=[metrics, *studio.routes(self._predictor.manager), Mount('/', app=self)])
+    def application(self, *, metrics_path: str | None, cors: bool) -> Starlette:
+        """Returns this application together with the metrics and the studio; `cors`: for pages of all origins."""
+        metrics = [Route(metrics_path, self._exposition)] if metrics_path else []
+        pages = Middleware(CORSMiddleware, allow_origins=['*'], allow_methods=['GET', 'POST'], allow_headers=['*'])
+        application = Starlette(
+            routes=[*metrics, *studio.routes(self._predictor.manager)],
+            middleware=[pages] if cors else [],
+            exception_handlers={HTTPException: _wrong_method},
+        )
+        application.router.redirect_slashes = False
+        application.router.default = self
+        return application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
-            if self.draining:
+            if self.draining or _has_two_lengths(request):
                 response.headers['connection'] = 'close'
             await response(scope, receive, send)
         except ClientDisconnect:
@@ -72,11 +80,13 @@ class RestApi:
 
     async def _answer(self, request: Request) -> Response:
         """Returns a response in every case, and records the request in the metrics."""
-        path = request.scope['raw_path'].decode('ascii', 'replace')
+        path = paths.without_authority(request.scope['raw_path'].decode('ascii', 'replace'))
         if not path.lower().startswith('/v1/'):
             return _error(ServingError(grpc.StatusCode.NOT_FOUND, f'Not found: {path}'))
         began, model, verb, code = time.monotonic(), '', '', grpc.StatusCode.OK
         try:
+            if _has_two_lengths(request):
+                raise errors.invalid('a request cannot have both Content-Length and Transfer-Encoding')
             target = paths.parse(request.method, path)
             model, verb = target.spec.name, target.verb
             return await self._dispatch(request, target)
@@ -119,7 +129,7 @@ class RestApi:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, 'too many requests are being read: try again later.')
         try:
             async with self._reading, asyncio.timeout_at(deadline):
-                return await _read(request, self._limits.max_body_bytes)
+                return await bodies.read(request, self._limits.max_body_bytes)
         except TimeoutError:
             raise BodyTimeoutError(f'the body did not arrive within {self._limits.timeout:g} s') from None
 
@@ -162,18 +172,15 @@ def _metadata(predictor: Predictor, target: Target) -> bytes:
     )
 
 
-async def _read(request: Request, most: int) -> bytes:
-    """Returns the body. Raises `ServingError` if it has more than `most` bytes."""
-    kept, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= most:
-            kept += chunk
-        elif size > _MOST_DISCARDED * most:
-            break
-    if size > most:
-        raise BodyTooLargeError(f'the body has more than {most} bytes, the limit of this server (--max_body_bytes).')
-    return bytes(kept)
+def _has_two_lengths(request: Request) -> bool:
+    """Returns whether a proxy in front of this server may have read another body than this server."""
+    return 'content-length' in request.headers and 'transfer-encoding' in request.headers
+
+
+async def _wrong_method(request: Request, error: Exception) -> Response:
+    """Returns the error of a page, of the studio or of the metrics, which exist for GET alone."""
+    message = f'{request.url.path} does not support {request.method}'
+    return _error(ServingError(grpc.StatusCode.UNIMPLEMENTED, message))
 
 
 def _message(message: Message) -> bytes:

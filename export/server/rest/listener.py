@@ -3,20 +3,19 @@
 import asyncio
 import concurrent.futures
 import errno
-import os
 import socket
 import threading
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from data.errors import InputError
-from export.server import drain
+from export.server import drain, ports
 from export.server.metrics import Metrics
 from export.server.options import Options
 from export.server.predictor import Predictor
+from export.server.rest import protocol
 from export.server.rest.api import RestApi, RestLimits
+from export.server.rest.hosts import HostCheck, is_loopback
 
 _KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection (60), so that they close it first
 _COMPLAIN_AGAIN = 60  # seconds
@@ -29,11 +28,17 @@ class RestServer:
         """Raises `InputError` if the address is taken."""
         limits = RestLimits(options.max_body_bytes, options.rest_api_timeout_in_ms / 1000)
         self._api = RestApi(predictor, metrics, limits, options.max_concurrent_requests)
-        self._socket = _listen(options.host, options.rest_api_port)
+        self._socket = ports.listen(options.host, options.rest_api_port, 'rest_api_port')
+        # Connections inherit it. Without it the body of an answer waits up to 40 ms for the client's acknowledgement of
+        # the headers; asyncio sets it only on sockets that name their protocol.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = self._socket.getsockname()[1]
+        application = self._api.application(
+            metrics_path=options.metrics_path, cors=options.rest_api_enable_cors_support
+        )
         config = uvicorn.Config(
-            self._api.application(),
-            http=_Protocol,
+            HostCheck(application, options.allowed_hosts) if is_loopback(options.host) else application,
+            http=protocol.closing_stalled_connections(limits.timeout),
             ws='none',
             lifespan='off',
             log_config=None,
@@ -86,31 +91,3 @@ class RestServer:
                 return
             self._complain_after = loop.time() + _COMPLAIN_AGAIN
         loop.default_exception_handler(context)
-
-
-class _Protocol(H11Protocol):
-    """Closes a connection that sends nothing; uvicorn does that only after a first answer."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
-        super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    no_address = f'host={host!r} is not an address of this machine: use 127.0.0.1, ::1, 0.0.0.0 for all, or another.'
-    if not host:  # would mean all addresses
-        raise InputError(no_address)
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        number = error.errno or 0
-        if number == errno.EADDRNOTAVAIL or number < 0:  # the errors of name resolution are negative
-            raise InputError(no_address) from error
-        raise InputError(
-            f'rest_api_port={port} is not available at {host} ({os.strerror(number)}): use another, or 0 for any.'
-        ) from error
-    # Connections inherit it. Without it the body of an answer waits up to 40 ms for the client's acknowledgement of
-    # the headers; asyncio sets it only on sockets that name their protocol.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening

@@ -27,6 +27,11 @@ class Target:
     verb: str
 
 
+def without_authority(path: str) -> str:
+    """Returns the path of a request line in absolute form, `http://host/path`, which clients send to proxies."""
+    return re.sub(r'^https?://[^/]*(?=/)', '', path, flags=re.IGNORECASE)
+
+
 def parse(method: str, path: str) -> Target:
     """Parses `path` as it was sent, percent-encoded. Raises `ServingError`."""
     found = _FORMS[method].fullmatch(path) if method in _FORMS else None

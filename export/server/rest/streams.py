@@ -70,8 +70,13 @@ def parse(body: bytes, servable: Servable) -> TextRequest:
     if 'prefix' not in fields:
         raise errors.invalid('prefix is missing; it must be a string, the beginning of the text')
     given = {'length': servable.description['default_length']} | fields
-    request = TextRequest(**{name: _valid(name, value) for name, value in given.items()})
-    servable.check('generate', {name: tf.constant([getattr(request, name)], dtype) for name, dtype in _DTYPES.items()})
+    highest = {'length': servable.description['limits']['max_length']}
+    request = TextRequest(**{name: _valid(name, value, highest.get(name)) for name, value in given.items()})
+    row = {name: tf.constant([getattr(request, name)], dtype) for name, dtype in _DTYPES.items()}
+    try:
+        servable.check('generate', row)
+    except ServingError as error:  # the message names row 0 of an input; a stream has one text
+        raise ServingError(error.code, error.message.replace('[0]', '', 1)) from error
     return request
 
 
@@ -96,17 +101,22 @@ def _error(error: ServingError) -> bytes:
     return format_event({'event': 'error', 'data': {'error': error.message}})
 
 
-def _valid(name: str, value: Any) -> Any:
-    """Returns `value` in the type of the input `name`. Raises `ServingError` if it does not fit."""
+def _valid(name: str, value: Any, highest: int | None) -> Any:
+    """Returns `value` in the type of the input `name`. Raises `ServingError` if it does not fit.
+
+    `highest`: of the model, for an integer; None: that of the type.
+    """
     dtype = _DTYPES[name]
     if dtype == tf.string:
         valid, rule = isinstance(value, str), 'a string'
     elif dtype.is_integer:
-        valid = type(value) is int and dtype.min <= value <= dtype.max
-        rule = f'an integer from {dtype.min} to {dtype.max}'
+        lowest = dtype.min if name == 'seed' else 0
+        highest = dtype.max if highest is None else highest
+        valid = type(value) is int and lowest <= value <= highest
+        rule = f'an integer from {lowest} to {highest}'
     else:
-        valid = type(value) is float or (type(value) is int and abs(value) <= float(dtype.max))
-        rule = 'a number'
+        valid = type(value) in (int, float) and abs(value) <= float(dtype.max)
+        rule = 'a number that a float32 can hold'
     if not valid:
         raise errors.invalid(f'{name} is {shown(value)}; it must be {rule}')
     return float(value) if dtype.is_floating else value

@@ -4,9 +4,10 @@ import contextlib
 import pathlib
 import urllib.parse
 from collections.abc import Callable
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from export.server.errors import ServingError
@@ -36,14 +37,22 @@ _KEYS = ('vocabulary', 'unknown_id', 'default_length', 'limits', 'perplexity', '
 
 
 def routes(manager: Manager) -> list[Route]:
-    """Returns the routes of `/`, `/studio/<file>` and `/studio/model.json`, which lists the available models."""
+    """Returns the routes of `/`, `/studio/<file>` and `/studio/model.json`, which lists the available models.
+
+    `/studio` leads to `/` by a relative location, which is right behind a reverse proxy's path, too.
+    """
 
     def models(request: Request) -> Response:
         found = [one for name in manager.names for one in described(manager, name)]
         return JSONResponse({'models': found}, headers=_HEADERS)
 
     page = Route('/', _file('index.html'))
-    return [page, Route('/studio/model.json', models), *(Route(f'/studio/{name}', _file(name)) for name in _TYPES)]
+    moved = [
+        Route('/studio', lambda request: RedirectResponse('./')),
+        Route('/studio/', lambda request: RedirectResponse('../')),
+    ]
+    files = [Route(f'/studio/{name}', _file(name)) for name in _TYPES]
+    return [page, *moved, Route('/studio/model.json', models), *files]
 
 
 def described(manager: Manager, name: str) -> list[dict]:
@@ -64,7 +73,16 @@ def _description(servable: Servable, newest: bool) -> dict:
         'path': path if newest else f'{path}/versions/{servable.version}',
         'version': servable.version,
         'example': example.text(servable.description),
-    } | {key: servable.description.get(key) for key in _KEYS}
+    } | {key: _public(key, servable.description.get(key)) for key in _KEYS}
+
+
+def _public(key: str, value: Any) -> Any:
+    """Returns a value of charrnn.json for visitors, without paths of the machine that trained the model."""
+    if key == 'corpus' and value:
+        return {'name': pathlib.PurePath(value['name']).name}
+    if key == 'config' and value:
+        return {setting: value[setting] for setting in ('cell', 'hidden_size')}
+    return value
 
 
 def _file(name: str) -> Callable[[Request], Response]:

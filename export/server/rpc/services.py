@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from data.errors import InputError
-from export.server import drain
+from export.server import drain, ports
 from export.server.errors import ServingError
 from export.server.metrics import Metrics
 from export.server.predictor import Predictor
@@ -227,4 +227,5 @@ def _bind(server: grpc.Server, host: str, port: int) -> int:
     try:
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise InputError(f'port={port} is not available at {host}: use another, or 0 for any.') from error
+        ports.check_free(host, port, 'port')  # raises an error with the reason, which gRPC does not give
+        raise InputError(f'port={port} is not available at {host}: {error}. Use another, or 0 for any.') from error

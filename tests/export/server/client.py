@@ -40,12 +40,15 @@ class Address:
     rest: str
     grpc: str
 
-    def http(self, method: str, path: str, body: Any = None) -> Answer:
-        """One request on a connection of its own; `body` is sent as it is if bytes, else as JSON."""
+    def http(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """One request on a connection of its own; `body` is sent as it is if bytes, else as JSON.
+
+        `content_encoding='gzip'` is the header Content-Encoding.
+        """
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.rest).netloc, timeout=PATIENCE)
         try:
-            connection.request(method, path, content)
+            connection.request(method, path, content, {name.replace('_', '-'): text for name, text in headers.items()})
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
         finally:

@@ -123,6 +123,8 @@ _REFUSALS = [
     _refused('object, then list', _of('two', instances=[{'a': 1, 'b': [1, 2]}, 3]), 'Expecting object but got list at'),
     _refused('value, then object', {'instances': [1, {'x': 1}]}, 'Expecting value/list but got object at item 1'),
     _refused('bad base64', _of('picture', inputs=[{'b64': '*'}]), 'Unable to base64 decode'),
+    _refused('base64 that is not text', {'instances': [{'b64': '//4='}]}, 'prefix[0] is not valid UTF-8',
+             path=CHARRNN),
     _refused('base64 and more', _of('picture', inputs=[{'b64': '', 'a': 1}]), 'not formatted correctly for base64'),
     _refused('wrong rank', {'inputs': [[1.0]]}, "input 'x' must have the shape [?]; [1, 1] was sent.", ours=True),
     _refused('wrong dimension', _of('two', inputs={'a': [1], 'b': [[1, 2, 3]]}), "'b' must have the", ours=True),

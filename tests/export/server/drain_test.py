@@ -14,6 +14,7 @@ import types
 import urllib.parse
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -141,8 +142,26 @@ def test_taken_port_is_refused(serve, model_dirs):
     config = ModelConfig('m', model_dirs / 'half_plus_two')
     server, _ = serve([config])
     for flag, ports in {'rest_api_port': (server.rest_port, 0), 'port': (0, server.grpc_port)}.items():
-        with pytest.raises(InputError, match=f'^{flag}=[1-9].* is not available at 127.0.0.1'):
+        with pytest.raises(
+            InputError, match=rf'^{flag}=[1-9].* is not available at 127.0.0.1 \(Address already in use'
+        ):
             Server([config], Options(rest_api_port=ports[0], port=ports[1]), print)
+
+
+def test_taken_port_is_noticed_before_a_model_is_loaded(serve, model_dirs, monkeypatch):
+    server, _ = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
+    loaded = []
+    monkeypatch.setattr(Server, '_load', lambda *_: loaded.append(1))
+    with pytest.raises(InputError, match='not available'):
+        Server([ModelConfig('m', model_dirs / 'charrnn')], Options(rest_api_port=0, port=server.grpc_port), print)
+    assert not loaded
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason='this machine has no IPv6')
+def test_server_on_all_ipv6_addresses_answers_ipv4_by_both_protocols(serve, model_dirs):
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], host='::')
+    assert address.predict('m', {'instances': [1]}).document == {'predictions': [2.5]}
+    assert Stubs(address.grpc).predict(predict_request('m', x=np.float32([1])))['y'] == [2.5]
 
 
 def test_missing_package_names_the_extra(monkeypatch):

@@ -151,6 +151,45 @@ def test_invalid_http_does_not_harm_the_server(raw, own_address):
     assert own_address.predict('half_plus_two', {'instances': [1]}).status == 200
 
 
+def _raw(address, request: str) -> bytes:
+    """The answer to a request as it is on the wire, up to the end of the connection."""
+    url = urllib.parse.urlsplit(address.rest)
+    with socket.create_connection((url.hostname, url.port), PATIENCE) as connection:
+        connection.sendall(request.encode())
+        return b''.join(iter(lambda: connection.recv(2**16), b''))
+
+
+def test_request_with_two_lengths_is_refused_and_its_connection_closed(own_address):
+    """A proxy in front may read the length that this server does not."""
+    head = 'POST /v1/models/half_plus_two:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n'
+    answer = _raw(own_address, head + 'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n')
+    assert answer.startswith(b'HTTP/1.1 400')
+    assert answer.endswith(b'{"error": "a request cannot have both Content-Length and Transfer-Encoding"}')
+    assert answer.count(b'HTTP/1.1') == 1
+
+
+def test_absolute_form_of_a_request_line_is_understood(own_address):
+    request = f'GET {own_address.rest}/v1/models/half_plus_two HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+    assert _raw(own_address, request).startswith(b'HTTP/1.1 200')
+
+
+@pytest.mark.parametrize(
+    ('method', 'path', 'status'),
+    [
+        ('GET', '/v2', 404),
+        ('GET', '/v1%0A', 404),
+        ('GET', '/a%0Ab', 404),
+        ('GET', '/v1/models/a%0Ab', 404),
+        ('POST', '/', 501),
+        ('DELETE', '/monitoring/prometheus/metrics', 501),
+        ('OPTIONS', '/v1/models/half_plus_two:predict', 400),
+    ],
+)
+def test_every_error_is_json(own_address, method, path, status):
+    answer = own_address.http(method, path)
+    assert (answer.status, set(answer.document)) == (status, {'error'})
+
+
 def test_body_timeout_is_a_client_error(serve, model_dirs):
     _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], rest_api_timeout_in_ms=50)
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(address.rest).netloc, timeout=PATIENCE)
