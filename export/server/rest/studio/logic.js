@@ -24,10 +24,38 @@ export const percent = (probability) => {
 /** 'U+5427' of a character. */
 export const codePoint = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
 
-const INVISIBLE = { '\n': 'line break', '\r': 'carriage return', '\t': 'tab', ' ': 'space', '\u3000': 'wide space' };
+const INVISIBLE = {
+  '\n': 'line break',
+  '\r': 'carriage return',
+  '\t': 'tab',
+  ' ': 'space',
+  '\u00a0': 'no-break space',
+  '\u00ad': 'soft hyphen',
+  '\u200b': 'zero width space',
+  '\u200c': 'zero width non-joiner',
+  '\u200d': 'zero width joiner',
+  '\u200e': 'left-to-right mark',
+  '\u200f': 'right-to-left mark',
+  '\u2028': 'line separator',
+  '\u2029': 'paragraph separator',
+  '\u202f': 'narrow no-break space',
+  '\u2060': 'word joiner',
+  '\u3000': 'wide space',
+  '\ufeff': 'byte order mark',
+};
 
-/** A character as it can be spoken of. */
-export const named = (character) => INVISIBLE[character] ?? `‘${character}’`;
+/** A character as it can be spoken of: one without a shape of its own by its name or its kind. */
+export const named = (character) => {
+  if (INVISIBLE[character]) return INVISIBLE[character];
+  if (/\p{M}/u.test(character)) return `combining mark ‘\u25cc${character}’`;
+  return /[\p{C}\p{Z}]/u.test(character) ? 'invisible character' : `‘${character}’`;
+};
+
+/** A sentence for a prefix that the model could read in another normal form of Unicode; else ''. */
+const normalHint = (prefix, vocabulary) => {
+  const form = ['NFC', 'NFD'].find((one) => absent(prefix.normalize(one), vocabulary).length === 0);
+  return form ? ` Unicode writes this text in two ways; the model knows the other one (${form}).` : '';
+};
 
 /** The distinct characters of a text that are not in a vocabulary (a Set). */
 export const absent = (text, vocabulary) => [...new Set(text)].filter((character) => !vocabulary.has(character));
@@ -45,11 +73,11 @@ export const problems = (fields, { vocabulary, unknown_id, limits }) => {
     found.prefix = `This is ${length} characters; the model takes at most ${limits.max_prefix}.`;
   } else if (missing.length) {
     const each = missing.slice(0, 5).map((c) => `${named(c)} (${codePoint(c)})`);
-    found.prefix = `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size.toLocaleString('en')} characters this model was trained on.`;
+    found.prefix = `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size.toLocaleString('en')} characters this model was trained on.${normalHint(fields.prefix, vocabulary)}`;
   }
   if (!integer(fields.length, limits.max_length)) found.length = `Give a whole number from 0 to ${limits.max_length}.`;
   const temperature = Number(fields.temperature);
-  if (fields.temperature === '' || !(temperature >= 0 && temperature < 3.4e38)) found.temperature = 'Give 0 (greedy) or more.';
+  if (fields.temperature === '' || !(temperature >= 0 && temperature < 3.4e38)) found.temperature = 'Give 0 (greedy) or more, below 3.4e38.';
   if (!integer(fields.top_k, 2 ** 31 - 1)) found.top_k = 'Give a whole number, 0 (off) or more.';
   const topP = Number(fields.top_p);
   if (!(topP > 0 && topP <= 1)) found.top_p = 'Give a number above 0, at most 1 (off).';

@@ -11,6 +11,7 @@ const form = Object.fromEntries(FIELDS.map((name) => [name, $(name)]));
 
 let listed = ''; // what studio/model.json said last
 let models = []; // as studio/model.json has them, each with its vocabulary as a Set
+let shown = null; // the model that the page shows
 let running = null; // the AbortController of the stream
 
 const model = () => models[$('model').selectedIndex];
@@ -95,6 +96,18 @@ const readAddress = () => {
   for (const name of FIELDS) form[name].value = given.get(name) ?? defaults[name];
 };
 
+/** Shows another model: its example, unless it can read the prefix that the user wrote, and no text of the last one. */
+const changeModel = (lastExample) => {
+  stop();
+  const own = form.prefix.value !== lastExample && !logic.problems(fields(), model()).prefix;
+  if (!own) form.prefix.value = model().example;
+  text.clear();
+  $('copy-text').disabled = true;
+  say('');
+  showModel();
+  onInput();
+};
+
 const writeAddress = () => {
   const state = new URLSearchParams({ ...(models.length > 1 && { model: model().label }), ...fields() });
   history.replaceState(null, '', `#${state}`);
@@ -111,12 +124,23 @@ const setRunning = (controller) => {
   $('text').setAttribute('aria-busy', Boolean(controller));
 };
 
-const readStream = async (body, onCharacters) => {
+const CUT_OFF = 'The text is cut off: the connection to the server broke.';
+
+/** Reads the next piece of a stream. Throws an Error if the connection breaks; a TypeError is then fetch's own. */
+const nextPiece = async (reader, signal) => {
+  try {
+    return await reader.read();
+  } catch (error) {
+    throw signal.aborted ? error : new Error(CUT_OFF);
+  }
+};
+
+const readStream = async (body, signal, onCharacters) => {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   const events = logic.eventReader();
   for (;;) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error('The server broke off the text.');
+    const { done, value } = await nextPiece(reader, signal);
+    if (done) throw new Error(CUT_OFF);
     const found = events(value);
     onCharacters(found.filter(({ event }) => event === 'message').map(({ data }) => data));
     const last = found.find(({ event }) => event !== 'message');
@@ -145,7 +169,7 @@ const stream = async (inputs, controller) => {
   if (!response.ok) return fail(await errorOf(response));
   text.start(inputs.prefix);
   $('copy-text').disabled = false;
-  await readStream(response.body, (some) => {
+  await readStream(response.body, controller.signal, (some) => {
     if (controller !== running) return;
     text.append(some);
     text.showFigures((performance.now() - start) / 1000);
@@ -247,14 +271,16 @@ const listen = () => {
     writeAddress();
   });
   $('model').addEventListener('change', () => {
-    showModel();
-    onInput();
+    changeModel(shown.example);
+    shown = model();
     writeAddress();
   });
   $('copy-curl').addEventListener('click', copyCurl);
   $('copy-text').addEventListener('click', copyText);
   addEventListener('hashchange', () => {
     readAddress();
+    if (model().label !== shown.label) changeModel(shown.example);
+    shown = model();
     showModel();
     onInput();
   });
@@ -282,6 +308,7 @@ const start = async () => {
   if (!models.length) return say(NO_MODEL, true);
   readAddress();
   if (form.prefix.value === model().example) form.prefix.select(); // so that typing takes its place
+  shown = model();
   showModel();
   onInput();
   listen();

@@ -35,11 +35,25 @@ export const start = (given) => {
   span.textContent = given;
   $('text').replaceChildren(span);
   $('detail').textContent = '';
+  $('text').parentElement.scrollIntoView({ block: 'nearest' });
 };
 
+/** Adds characters; the page follows them while its reader looks at the end of the text. */
 export const append = (some) => {
+  const paper = $('text').parentElement;
+  const follows = paper.getBoundingClientRect().bottom <= innerHeight + 1;
   $('text').append(...some.map((one, n) => piece(one, added.length + n)));
   added.push(...some);
+  if (follows) paper.scrollIntoView({ block: 'end' });
+};
+
+/** Empties the page of the text. */
+export const clear = () => {
+  prefix = '';
+  added = [];
+  $('text').replaceChildren();
+  $('detail').textContent = '';
+  for (const id of ['count', 'speed', 'perplexity']) $(id).textContent = '–';
 };
 
 /** Says what the model thought of one character, and marks it. */
@@ -54,11 +68,13 @@ const inspect = (index) => {
 };
 
 const move = (event) => {
-  const forward = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+  const right = getComputedStyle($('text')).direction === 'rtl' ? -1 : 1;
+  const forward = { ArrowRight: right, ArrowLeft: -right, Home: -Infinity, End: Infinity }[event.key];
   if (!forward || !added.length) return;
   event.preventDefault();
   const current = Number($('text').querySelector('.current')?.dataset.index ?? (forward > 0 ? -1 : added.length));
   inspect(Math.max(0, Math.min(added.length - 1, current + forward)));
+  $('text').querySelector('.current').scrollIntoView({ block: 'nearest' });
 };
 
 export const listen = () => {

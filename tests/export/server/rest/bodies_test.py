@@ -27,6 +27,7 @@ def test_members_are_joined(members):
         (gzip.compress(TEXT)[:-4] + b'abcd', 'the body is not gzip'),
         (gzip.compress(TEXT) + b'x', 'the body is not gzip|the body is cut off'),
     ],
+    ids=['plain', 'cut off', 'wrong checksum', 'more after the end'],
 )
 def test_damaged_body_is_refused(body, message):
     with pytest.raises(ServingError, match=message) as refused:

@@ -216,7 +216,7 @@ def test_field_shows_an_invalid_value_before_the_request(studio):
     for name, message in {
         'prefix': '‘囧’ (U+56E7): not among the 24 characters this model was trained on.',
         'length': 'Give a whole number from 0 to 100000.',
-        'temperature': 'Give 0 (greedy) or more.',
+        'temperature': 'Give 0 (greedy) or more, below 3.4e38.',
         'top_k': 'Give a whole number, 0 (off) or more.',
         'top_p': 'Give a number above 0, at most 1 (off).',
         'seed': 'Give a whole number from 0 to 9007199254740991.',
@@ -280,6 +280,136 @@ def test_address_has_the_settings(studio):
     assert found == fields | {'length': '8', 'seed': seed}
     assert page.locator('#model').evaluate('element => element.selectedOptions[0].label') == 'awkward'
     assert seed != '9'
+
+
+def test_other_model_gets_its_example_or_the_prefix_that_it_can_read(studio):
+    page = studio()
+    example = page.input_value('#prefix')
+    _generate(page)
+    page.select_option('#model', 'awkward')
+    assert page.input_value('#prefix') in AWKWARD
+    assert page.locator('#prefix-error').is_hidden()
+    assert (_text(page), page.inner_text('#count'), page.inner_text('#status')) == ('', '–', '')
+    sync_api.expect(page.locator('#copy-text')).to_be_disabled()
+    page.fill('#prefix', 'abc')
+    page.select_option('#model', 'charrnn')
+    assert page.input_value('#prefix') == example
+    page.fill('#prefix', '  ')  # both models have the space
+    page.select_option('#model', 'awkward')
+    assert page.input_value('#prefix') == '  '
+
+
+@pytest.mark.parametrize('width', [360, 1200])
+def test_detail_and_mark_stay_in_sight_and_the_page_follows_the_stream(studio, width):
+    page = studio(width=width, prefix='分', length=800, temperature=1.0)
+    _generate(page)
+    in_sight = 'e => { const r = e.getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight; }'
+    assert page.evaluate('scrollY') > 0
+    assert page.locator('[data-index="799"]').evaluate(in_sight)
+    page.focus('#text')
+    for key in ('Home', 'End'):
+        page.keyboard.press(key)
+        assert page.locator('.current').evaluate(in_sight), key
+        assert page.locator('#detail').evaluate(in_sight), key
+        mark, detail = (page.locator(name).bounding_box() for name in ('.current', '#detail'))
+        assert mark['y'] + mark['height'] <= detail['y'], key
+
+
+def test_page_does_not_follow_a_reader_who_scrolled_up(studio):
+    page = studio(prefix='分', length=LONG, temperature=1.0)
+    page.click('#generate')
+    sync_api.expect(page.locator('[data-index="700"]')).to_be_attached()
+    page.evaluate('scrollTo(0, 0)')
+    sync_api.expect(page.locator('[data-index="900"]')).to_be_attached()
+    assert page.evaluate('scrollY') == 0
+    page.click('#stop')
+
+
+def test_left_arrow_goes_forward_in_right_to_left_text(studio):
+    page = studio(model='awkward', prefix='ש', length=30, temperature=1.0)
+    _generate(page)
+    page.focus('#text')
+    page.keyboard.press('Home')
+    page.keyboard.press('ArrowLeft')
+    assert 'character 2 of 30' in page.inner_text('#detail')
+    page.keyboard.press('ArrowRight')
+    assert 'character 1 of 30' in page.inner_text('#detail')
+
+
+def test_number_of_a_line_break_stands_before_the_break(studio):
+    page = studio(model='awkward', prefix='a', length=200, temperature=3.0, seed=4)
+    _generate(page)
+    page.check('#numbers')
+    before, after = page.locator('.line-break').first.evaluate(
+        "e => ['::before', '::after'].map((part) => getComputedStyle(e, part).content)"
+    )
+    assert re.fullmatch(r'"↵ "? ?"?<?[\d.]+%"', before)
+    assert after == 'none'
+
+
+_BREAKS_AFTER_THREE_PIECES = """() => {
+    const original = window.fetch;
+    window.fetch = async (...all) => {
+        const response = await original(...all);
+        if (!String(all[0]).includes('generate_stream')) return response;
+        const reader = response.body.getReader();
+        let count = 0;
+        const pull = async (controller) => {
+            if (count++ < 3) controller.enqueue((await reader.read()).value);
+            else controller.error(new TypeError('network error'));
+        };
+        return new Response(new ReadableStream({ pull }), response);
+    };
+}"""
+
+
+def test_text_that_a_dead_server_cuts_off_is_called_that(studio):
+    page = studio(prefix='分', length=LONG, temperature=1.0)
+    page.evaluate(_BREAKS_AFTER_THREE_PIECES)
+    page.click('#generate')
+    sync_api.expect(page.locator('#status')).to_have_text('The text is cut off: the connection to the server broke.')
+    assert len(_text(page)) > 1
+    page.reload()  # ends the request
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'message'),
+    [
+        ('分\u200b', 'zero width space (U+200B): not among'),
+        ('分\u0301', 'combining mark ‘◌\u0301’ (U+0301): not among'),
+        ('分\ue000', 'invisible character (U+E000): not among'),
+    ],
+)
+def test_invisible_character_is_named(studio, prefix, message):
+    page = studio(prefix=prefix)
+    sync_api.expect(page.locator('#prefix-error')).to_contain_text(message)
+
+
+def test_other_normal_form_is_a_hint(studio, url):
+    page = studio(prefix='分')
+    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
+        listed = json.load(response)
+    listed['models'][0]['vocabulary'] += 'é'
+    page.route('**/studio/model.json', lambda route: route.fulfill(json=listed))
+    page.reload()
+    sync_api.expect(page.locator('#generate')).to_be_enabled()
+    page.fill('#prefix', 'e\u0301')
+    sync_api.expect(page.locator('#prefix-error')).to_contain_text('the model knows the other one (NFC)')
+
+
+@pytest.mark.parametrize('width', [360, 1200])
+def test_page_does_not_jump_when_the_model_is_known(browser, url, width):
+    page = browser.new_page(viewport={'width': width, 'height': 800})
+    held = []
+    page.route('**/studio/model.json', lambda route: held.append(route))
+    with page.expect_request('**/studio/model.json'):
+        page.goto(url)
+    sync_api.expect(page.locator('#legend li').first).to_be_attached()
+    before = page.locator('#prefix').bounding_box()
+    held[0].continue_()
+    sync_api.expect(page.locator('#generate')).to_be_enabled()
+    assert page.locator('#prefix').bounding_box() == before
+    page.close()
 
 
 def test_fits_a_phone(studio):
