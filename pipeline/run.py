@@ -103,9 +103,6 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     checkpoints.restore()
     epochs_done = trainer.num_epochs_done
-    longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
-    record = RunRecord(longest, dataset.vocabulary, dataset.sha256, dataset.counts)
-    run_directory.write(run_dir, record, len(dataset.source.text), datetime.datetime.now(datetime.UTC))
     print(
         f'{_describe_corpus(config.data.corpus, dataset)}; {windows.steps_per_epoch:,} minibatches an epoch; '
         f'{model.num_parameters:,} parameters on {device}; {run_dir}'
@@ -117,6 +114,9 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     if reason := nothing_left(trainer):
         print(reason)
         return 0
+    longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
+    record = RunRecord(longest, dataset.vocabulary, dataset.sha256, dataset.counts)
+    run_directory.write(run_dir, record, len(dataset.source.text), datetime.datetime.now(datetime.UTC))
     if trainer.step:
         print(f'resumes after epoch {epochs_done} of {config.training.num_epochs}')
     profiler = Profiler(run_dir, parse_steps(config.training.profile_steps), trainer.step)

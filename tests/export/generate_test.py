@@ -204,7 +204,8 @@ def test_error_during_a_stream_follows_the_text_on_a_new_line(program_environmen
     ],
 )
 def test_error_is_one_line_on_stderr_and_exit_code_1(run, url, flags, message):
-    result = run(f'--server={url}', *(flag.format(url=url) for flag in flags))
+    own = [] if any(flag.startswith('--server=') for flag in flags) else [f'--server={url}']
+    result = run(*own, *(flag.format(url=url) for flag in flags))
     assert result.returncode == 1
     assert message in result.stderr
     assert result.stderr.startswith('error: ')

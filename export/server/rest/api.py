@@ -178,9 +178,10 @@ def _has_two_lengths(request: Request) -> bool:
 
 
 async def _wrong_method(request: Request, error: Exception) -> Response:
-    """Returns the error of a page, of the studio or of the metrics, which exist for GET alone."""
-    message = f'{request.url.path} does not support {request.method}'
-    return _error(ServingError(grpc.StatusCode.UNIMPLEMENTED, message))
+    """Returns the error of the studio or of the metrics, which exist for GET alone."""
+    assert isinstance(error, HTTPException)
+    body = json_format.dump({'error': f'{request.url.path} does not support {request.method}'})
+    return Response(body, error.status_code, error.headers, 'application/json')
 
 
 def _message(message: Message) -> bytes:

@@ -180,8 +180,8 @@ def test_absolute_form_of_a_request_line_is_understood(own_address):
         ('GET', '/v1%0A', 404),
         ('GET', '/a%0Ab', 404),
         ('GET', '/v1/models/a%0Ab', 404),
-        ('POST', '/', 501),
-        ('DELETE', '/monitoring/prometheus/metrics', 501),
+        ('POST', '/', 405),
+        ('DELETE', '/monitoring/prometheus/metrics', 405),
         ('OPTIONS', '/v1/models/half_plus_two:predict', 400),
     ],
 )
