@@ -43,8 +43,8 @@ def _quietly(action: Callable[[], None]) -> None:
 
     C++ code writes the notices, some before it reads TF_CPP_MIN_LOG_LEVEL, so the file descriptor is redirected.
     """
-    users_level = os.environ.get(_LEVEL)
-    os.environ[_LEVEL] = users_level or '2'
+    is_users = _LEVEL in os.environ
+    os.environ.setdefault(_LEVEL, '2')
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
@@ -61,7 +61,7 @@ def _quietly(action: Callable[[], None]) -> None:
         finally:
             os.dup2(shown, 2)
             os.close(shown)
-            if users_level is None:
+            if not is_users:
                 del os.environ[_LEVEL]  # TensorFlow has read it; child processes set their own
 
 

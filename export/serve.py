@@ -34,6 +34,19 @@ def main() -> None:
     if _FLAGS.batching_parameters_file and not _FLAGS.enable_batching:
         raise InputError('batching_parameters_file needs batching: give only one of it and --noenable_batching.')
     process, config, files = import_server()
+    options = _options(files)
+    if _FLAGS.model_config_file:
+        models = config.read(user_path('model_config_file', _FLAGS.model_config_file))
+    else:
+        models = [config.single(_FLAGS.model_name, _FLAGS.model_base_path, _FLAGS.model_version_policy)]
+    process.serve(models, options)
+
+
+def _options(files: types.ModuleType) -> Options:
+    """Returns the options from flags and TensorFlow Serving's files; names on stderr what has no effect.
+
+    `files`: the module `parameter_files`.
+    """
     ignored = ignored_flags.given()
     batching, metrics_path = _values(BatchingOptions), METRICS_PATH
     if _FLAGS.batching_parameters_file:
@@ -46,12 +59,7 @@ def main() -> None:
     if ignored:
         print(f'without effect here (docs/serving.md says why): {", ".join(ignored)}', file=sys.stderr)
     batches = BatchingOptions(**batching) if _FLAGS.enable_batching else None
-    options = Options(**_values(Options), batches=batches, metrics_path=metrics_path)
-    if _FLAGS.model_config_file:
-        models = config.read(user_path('model_config_file', _FLAGS.model_config_file))
-    else:
-        models = [config.single(_FLAGS.model_name, _FLAGS.model_base_path, _FLAGS.model_version_policy)]
-    process.serve(models, options)
+    return Options(**_values(Options), batches=batches, metrics_path=metrics_path)
 
 
 def _values(settings: type) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def _expanded(arguments: list[str]) -> list[str]:
     expanded = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
     without_marks = [argument.removeprefix(_BYTE_ORDER_MARK) for argument in expanded]
     # Without its mark, a first line can be a comment or empty, which absl would have skipped.
-    return [new for old, new in zip(expanded, without_marks, strict=True) if new == old or re.match('[^#]', new)]
+    comments = re.compile('$|#|//')
+    return [new for old, new in zip(expanded, without_marks, strict=True) if new == old or not comments.match(new)]
 
 
 def _suggestion(error: flags.Error) -> str:

@@ -190,16 +190,14 @@ class Run:
         """
         self.trainer.reported_epochs.assign(progress.epoch - 1)
         config = self.trainer.config
-        samples_are_due, evaluation_is_due = (
-            of > 0 and (progress.epoch % of == 0 or progress.epoch == config.num_epochs)
-            for of in (config.sample_every, config.evaluate_every)
-        )
+        is_last = progress.epoch == config.num_epochs
+        samples_are_due = _is_due(progress.epoch, config.sample_every, is_last)
         valid_nats = None
-        if self.valid_loss and evaluation_is_due:
+        if self.valid_loss and _is_due(progress.epoch, config.evaluate_every, is_last):
             valid_nats = self.valid_loss(self.stop.check)
             if self.trainer.early_stopping.improves(valid_nats):
                 self.best.save(progress.step, progress.epoch, valid_nats, progress.loss)
-        self.monitor.after_epoch(progress, samples_are_due or progress.epoch == config.num_epochs, valid_nats)
+        self.monitor.after_epoch(progress, samples_are_due or is_last, valid_nats)
         if samples_are_due and config.prefixes:
             self.stop.check()
             self.monitor.samples(progress.epoch, self.generator.texts(config.prefixes, config.sample_length))
@@ -214,6 +212,11 @@ class Run:
         """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""
         self.monitor.flush()
         self.checkpoints.save(self.trainer.step)
+
+
+def _is_due(epoch: int, every: int, is_last: bool) -> bool:
+    """Returns whether something is due after an epoch; `every`: epochs, 0: never."""
+    return every > 0 and (is_last or epoch % every == 0)
 
 
 def nothing_left(trainer: Trainer) -> str | None:

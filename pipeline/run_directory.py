@@ -122,11 +122,11 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
-        if not exists(run_dir):
+        if not exists(run_dir):  # while the lock is held: another run would lock the file that is deleted here
             (run_dir / _LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it is not empty
                 run_dir.rmdir()
+        held.release()
 
 
 def read(run_dir: pathlib.Path) -> RunRecord:

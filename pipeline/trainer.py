@@ -66,7 +66,7 @@ class Trainer(tf.Module):
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
         self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
-        # Epochs whose evaluation and samples are done; -1 until the first of this process ends.
+        # Epochs whose evaluation and samples are done; -1 before the first epoch ends.
         self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
         self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
@@ -79,13 +79,12 @@ class Trainer(tf.Module):
     @property
     def num_epochs_done(self) -> int:
         """Epochs trained and reported."""
-        epochs = self.step // self.windows.steps_per_epoch
-        return epochs - 1 if self._is_unreported(epochs) else epochs
+        return self.step // self.windows.steps_per_epoch - self._has_unreported_epoch
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to train, evaluate or sample."""
-        return self.step >= self.last_step and not self._is_unreported(self.step // self.windows.steps_per_epoch)
+        return self.step >= self.last_step and not self._has_unreported_epoch
 
     @property
     def last_step(self) -> int:
@@ -107,7 +106,7 @@ class Trainer(tf.Module):
         calls = stacked(
             self.windows, tf.constant(ids), self.step, self.last_step, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
         )
-        if self._is_unreported(self.step // per_epoch):
+        if self._has_unreported_epoch:
             progress = self._progress(self.step - per_epoch, per_epoch, self.epoch_sums.numpy(), seconds=0.0)
             yield dataclasses.replace(progress, num_characters=0)
         start = time.perf_counter()
@@ -116,8 +115,9 @@ class Trainer(tf.Module):
             yield self._train_call(inputs, targets, count, start)
             start = time.perf_counter()
 
-    def _is_unreported(self, epoch: int) -> bool:
-        return 0 <= int(self.reported_epochs) < epoch
+    @property
+    def _has_unreported_epoch(self) -> bool:
+        return 0 <= int(self.reported_epochs) < self.step // self.windows.steps_per_epoch
 
     def _train_call(self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, start: float) -> Progress:
         first_step, per_epoch = self.step, self.windows.steps_per_epoch

@@ -40,6 +40,7 @@ _TEXTS = (
     'tensorflow_session_parallelism',
     'thread_pool_factory_config_file',
 )
+NAMES = (*_BOOLEANS, *_TEXTS)
 
 
 def define() -> None:
@@ -52,4 +53,4 @@ def define() -> None:
 
 def given() -> list[str]:
     """Returns the names of those on the command line."""
-    return [name for name in (*_BOOLEANS, *_TEXTS) if flags.FLAGS[name].present]
+    return [name for name in NAMES if flags.FLAGS[name].present]

@@ -1,10 +1,13 @@
 """The flags of the server: those of TensorFlow Serving are taken, accepted or refused."""
 
 import json
+import re
 
 import pytest
 
+from export.server import ignored_flags
 from tests import programs
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -45,3 +48,8 @@ def test_flag_that_cannot_be_honoured_is_an_error(started, flags, message):
     options, error = started(*flags)
     assert options is None
     assert message in error
+
+
+def test_each_flag_without_effect_is_documented():
+    documented = set(re.findall(r'`(\w+)`', (ROOT / 'docs/serving.md').read_text('utf-8')))
+    assert set(ignored_flags.NAMES) <= documented

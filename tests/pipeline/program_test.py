@@ -71,7 +71,7 @@ def test_bad_flag_is_one_line(tmp_path, argument, message):
     assert _echo(tmp_path, argument) == (1, '', f'error: {message} (--help shows all flags)\n')
 
 
-@pytest.mark.parametrize('first_line', ['', '--corpus=a\n', '# a comment\n', '\n'])
+@pytest.mark.parametrize('first_line', ['', '--corpus=a\n', '# a comment\n', '// a comment\n', '\n'])
 def test_byte_order_mark_of_a_flag_file_is_skipped(tmp_path, first_line):
     (tmp_path / 'a.flags').write_text(f'\ufeff{first_line}--num_epochs=5\n', 'utf-8')
     corpus = 'a' if 'corpus' in first_line else 'none'

@@ -32,7 +32,7 @@ _RETRY_AFTER = '1'  # seconds
 
 @dataclasses.dataclass(frozen=True)
 class RestLimits:
-    """Limits on a REST request: bytes of its body, seconds from its first byte to its answer."""
+    """Limits on a REST request: bytes of its body, and seconds from its first byte to its answer."""
 
     max_body_bytes: int
     timeout: float

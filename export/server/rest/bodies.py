@@ -1,6 +1,8 @@
 """Reads the bodies of requests, within limits."""
 
 import asyncio
+import gzip
+import io
 import zlib
 
 from starlette.requests import Request
@@ -8,7 +10,6 @@ from starlette.requests import Request
 from export.server import errors
 from export.server.errors import BodyTooLargeError, ServingError
 
-_GZIP = 16 + zlib.MAX_WBITS
 _MOST_DISCARDED = 8  # times the limit: read and discarded, so that the client reads the answer
 
 
@@ -34,20 +35,16 @@ async def read(request: Request, most: int) -> bytes:
 
 
 def unpacked(body: bytes, most: int) -> bytes:
-    """Returns the content of a gzip file with one or more members. Raises `ServingError` as `read` does."""
-    found = bytearray()
+    """Returns the content of gzip data with one or more members. Raises `ServingError` as `read` does."""
     try:
-        while body:
-            member = zlib.decompressobj(_GZIP)
-            found += member.decompress(body, most - len(found) + 1)
-            if len(found) > most:
-                raise _too_large(most)
-            if not member.eof:
-                raise errors.invalid('the body is cut off: its gzip data has no end')
-            body = member.unused_data
-    except zlib.error as error:
+        found = gzip.GzipFile(fileobj=io.BytesIO(body)).read(most + 1)
+    except EOFError as error:
+        raise errors.invalid('the body is cut off: its gzip data has no end') from error
+    except (OSError, zlib.error) as error:
         raise errors.invalid(f'the body is not gzip, as its Content-Encoding says: {error}') from error
-    return bytes(found)
+    if len(found) > most:
+        raise _too_large(most)
+    return found
 
 
 def _too_large(most: int) -> ServingError:

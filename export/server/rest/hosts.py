@@ -10,7 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class HostCheck:
-    """An ASGI application that answers requests for localhost, addresses and allowed names, and refuses others."""
+    """An ASGI application that answers requests for localhost, addresses and allowed names, and refuses others.
+
+    Starlette's TrustedHostMiddleware compares names alone: it cannot allow all addresses, and cuts `[::1]` at a colon.
+    """
 
     def __init__(self, application: ASGIApp, allowed: Collection[str]):
         self._application = application

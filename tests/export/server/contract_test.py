@@ -21,6 +21,8 @@ from tensorflow_serving.apis import (
     model_management_pb2,
 )
 
+from export.server.models.config import ModelConfig
+from export.server.options import METRICS_PATH
 from tests.export.server import contract
 from tests.export.server.client import PATIENCE, Stubs, predict_request
 from tests.export.server.served_models import DEFAULT_LENGTH
@@ -214,6 +216,14 @@ def test_metrics_have_tensorflow_servings_names(own_address):
     assert ':tensorflow:serving:request_count{model_name="half_plus_two",status="INVALID_ARGUMENT"}' in page
     assert ':tensorflow:serving:request_latency_bucket{API="predict",entrypoint="REST",le="10.0"' in page
     assert 'made-up' not in page
+
+
+@pytest.mark.parametrize('path', ['/mine', None])
+def test_path_of_the_metrics_can_be_changed_or_off(serve, model_dirs, path):
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], metrics_path=path)
+    assert address.http('GET', METRICS_PATH).status == 404
+    if path:
+        assert b':tensorflow:serving:request_count' in address.http('GET', path).body
 
 
 def test_answer_on_a_kept_connection_is_not_delayed(own_address):

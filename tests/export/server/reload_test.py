@@ -110,6 +110,12 @@ def test_version_with_a_failing_warm_up_is_not_served(serve, tmp_path):
     assert server.manager.available('m') == [2]
 
 
+def test_version_is_not_warmed_up_where_that_is_off(serve, tmp_path):
+    _add_warm_up(served_models.write_half_plus_two(tmp_path / '1'), predict_request('m', z=[1.0]))  # it would fail
+    server, _ = serve([ModelConfig('m', tmp_path)], enable_model_warmup=False)
+    assert server.manager.available('m') == [1]
+
+
 def _add_warm_up(version_dir, request: predict_pb2.PredictRequest):
     (version_dir / 'assets.extra').mkdir()
     log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

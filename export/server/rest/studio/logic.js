@@ -88,11 +88,8 @@ export const problems = (fields, { vocabulary, unknown_id, limits }) => {
 /** The inputs of the signature `generate` from the fields. */
 export const request = (fields) => ({ prefix: fields.prefix, ...Object.fromEntries(KNOBS.map((k) => [k, Number(fields[k])])) });
 
-/** The field that a server's message is about, if it names one, and the message for someone who sees one text only. */
-export const placed = (message) => {
-  const found = /^(prefix|length|temperature|top_k|top_p|seed)(\[0\])? /.exec(message);
-  return { field: found?.[1], message: message.replace(/^(\w+)\[0\]/, '$1') };
-};
+/** The field that a server's message is about, if it names one. */
+export const fieldOf = (message) => /^(prefix|length|temperature|top_k|top_p|seed) /.exec(message)?.[1];
 
 /** A text as one word of a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;

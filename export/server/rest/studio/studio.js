@@ -41,8 +41,8 @@ const check = (asked) => {
   return FIELDS.find((name) => found[name]);
 };
 
-const fail = (reason) => {
-  const { field, message } = logic.placed(reason);
+const fail = (message) => {
+  const field = logic.fieldOf(message);
   if (field) {
     showProblem(field, message);
     form[field].focus();
@@ -63,6 +63,7 @@ const describe = ({ version, vocabulary, perplexity, config, corpus }) => {
 };
 
 const showModel = () => {
+  shown = model();
   const { limits, vocabulary, unknown_id, characters } = model();
   $('about').textContent = describe(model());
   form.length.max = limits.max_length;
@@ -96,16 +97,22 @@ const readAddress = () => {
   for (const name of FIELDS) form[name].value = given.get(name) ?? defaults[name];
 };
 
-/** Shows another model: its example, unless it can read the prefix that the user wrote, and no text of the last one. */
-const changeModel = (lastExample) => {
+/** Empties the page of the text of the last model. */
+const clearText = () => {
   stop();
-  const own = form.prefix.value !== lastExample && !logic.problems(fields(), model()).prefix;
-  if (!own) form.prefix.value = model().example;
   text.clear();
   $('copy-text').disabled = true;
   say('');
+};
+
+/** Shows the selected model: its example, unless it can read the prefix that the user wrote. */
+const changeModel = () => {
+  const isOwn = form.prefix.value !== shown.example && !logic.problems(fields(), model()).prefix;
+  if (!isOwn) form.prefix.value = model().example;
+  clearText();
   showModel();
   onInput();
+  writeAddress();
 };
 
 const writeAddress = () => {
@@ -270,17 +277,12 @@ const listen = () => {
     onInput();
     writeAddress();
   });
-  $('model').addEventListener('change', () => {
-    changeModel(shown.example);
-    shown = model();
-    writeAddress();
-  });
+  $('model').addEventListener('change', changeModel);
   $('copy-curl').addEventListener('click', copyCurl);
   $('copy-text').addEventListener('click', copyText);
   addEventListener('hashchange', () => {
     readAddress();
-    if (model().label !== shown.label) changeModel(shown.example);
-    shown = model();
+    if (model().label !== shown.label) clearText();
     showModel();
     onInput();
   });
@@ -308,7 +310,6 @@ const start = async () => {
   if (!models.length) return say(NO_MODEL, true);
   readAddress();
   if (form.prefix.value === model().example) form.prefix.select(); // so that typing takes its place
-  shown = model();
   showModel();
   onInput();
   listen();

@@ -25,7 +25,7 @@ def test_members_are_joined(members):
         (b'{"instances": [1.0]}', 'the body is not gzip, as its Content-Encoding says'),
         (gzip.compress(TEXT)[:-9], 'the body is cut off'),
         (gzip.compress(TEXT)[:-4] + b'abcd', 'the body is not gzip'),
-        (gzip.compress(TEXT) + b'x', 'the body is not gzip|the body is cut off'),
+        (gzip.compress(TEXT) + b'x', 'the body is not gzip'),
     ],
     ids=['plain', 'cut off', 'wrong checksum', 'more after the end'],
 )

@@ -1,10 +1,13 @@
 """Host names under which the server answers."""
 
 import http.client
+import json
+import shutil
 import urllib.parse
 
 import pytest
 
+from export.artifact import versions
 from export.server.models.config import ModelConfig
 from tests.export.server.client import PATIENCE
 from tests.export.server.conftest import address_of
@@ -44,6 +47,18 @@ def test_server_on_loopback_answers_only_localhost_addresses_and_allowed_hosts(r
 def rebound(model_dirs):
     with serving([ModelConfig('m', model_dirs / 'half_plus_two')], allowed_hosts=('mine.example',)) as server:
         yield address_of(server)
+
+
+def test_visitors_see_the_name_of_the_corpus_and_not_its_path(serve, model_dirs, tmp_path):
+    version_dir = shutil.copytree(model_dirs / 'charrnn' / '1', tmp_path / 'm' / '1')
+    path = version_dir / versions.DESCRIPTION
+    config = {'cell': 'rnn', 'hidden_size': 16, 'prefixes': ['分'], 'corpus': '/home/me/private/novel.txt'}
+    corpus = {'name': '/home/me/private/novel.txt', 'sha256': 'x'}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'config': config, 'corpus': corpus}))
+    _, address = serve([ModelConfig('m', tmp_path / 'm')])
+    listed = address.http('GET', '/studio/model.json')
+    assert listed.document['models'][0]['corpus'] == {'name': 'novel.txt'}
+    assert b'private' not in listed.body
 
 
 def test_server_on_all_addresses_answers_every_host(serve, model_dirs):

@@ -229,15 +229,19 @@ def test_field_shows_an_invalid_value_before_the_request(studio):
     assert page.locator('#prefix-error').is_hidden()
 
 
-def test_error_of_the_server_is_shown_beside_its_field(studio, url):
-    """The page learns of a model that knows the character, and the server has one that does not."""
-    page = studio(prefix='分')
+def _list_one_more_character(page, url, character):
+    """Loads the page again, which learns of a first model that knows one character more than the server's."""
     with urllib.request.urlopen(f'{url}/studio/model.json') as response:
         listed = json.load(response)
-    listed['models'][0]['vocabulary'] += '囧'
+    listed['models'][0]['vocabulary'] += character
     page.route('**/studio/model.json', lambda route: route.fulfill(json=listed))
     page.reload()
     sync_api.expect(page.locator('#generate')).to_be_enabled()
+
+
+def test_error_of_the_server_is_shown_beside_its_field(studio, url):
+    page = studio(prefix='分')
+    _list_one_more_character(page, url, '囧')
     page.fill('#prefix', '囧')
     page.click('#generate')
     message = "prefix contains '囧' (U+56E7), which is not among the 24 characters this model was trained on"
@@ -387,12 +391,7 @@ def test_invisible_character_is_named(studio, prefix, message):
 
 def test_other_normal_form_is_a_hint(studio, url):
     page = studio(prefix='分')
-    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
-        listed = json.load(response)
-    listed['models'][0]['vocabulary'] += 'é'
-    page.route('**/studio/model.json', lambda route: route.fulfill(json=listed))
-    page.reload()
-    sync_api.expect(page.locator('#generate')).to_be_enabled()
+    _list_one_more_character(page, url, 'é')
     page.fill('#prefix', 'e\u0301')
     sync_api.expect(page.locator('#prefix-error')).to_contain_text('the model knows the other one (NFC)')
 
@@ -457,6 +456,13 @@ def test_all_text_is_readable_on_its_ground(studio, color_scheme):
     assert [(name, ratio) for name, ratio in found if ratio < 4.5] == []
     ground = page.evaluate('getComputedStyle(document.body).backgroundColor')
     assert (max(map(int, re.findall(r'\d+', ground))) < 64) == (color_scheme == 'dark')
+
+
+@pytest.mark.parametrize('path', ['studio', 'studio/'])
+def test_address_of_the_files_leads_to_the_page(url, path):
+    """By a relative location, which keeps the path of a reverse proxy."""
+    with urllib.request.urlopen(f'{url}/{path}') as response:
+        assert response.url == f'{url}/'
 
 
 @pytest.mark.parametrize('name', ['', *(f'studio/{name}' for name in (*_FILES, 'model.json'))])
