@@ -36,7 +36,7 @@ EVERY_30_SECONDS = Interval(0, 30)
 def _trainer(**config) -> Trainer:
     windows = Windows(len(TEXT), 4, 8)
     model = CharRNN(ModelConfig(hidden_size=8, init_scale=config.pop('init_scale', 0.01)), len(VOCABULARY))
-    return Trainer(model, windows, TrainingConfig(sample_every=0, jit=False, **config))
+    return Trainer(model, windows, TrainingConfig(**{'sample_every': 0, 'jit': False} | config))
 
 
 def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) -> None:
@@ -151,6 +151,23 @@ def test_signal_before_the_samples_leaves_them_to_the_resumed_run(config, tmp_pa
     printed = capsys.readouterr().out
     assert 'resumes after epoch 1 of 2\nepoch 2, perplexity' in printed
     assert printed.count(' - 风') == 1
+
+
+def test_evaluation_before_a_signal_is_counted_once(tmp_path, monkeypatch):
+    """The signal comes between the evaluation and the samples of an epoch; the resumed run repeats both."""
+    settings = {'num_epochs': 2, 'sample_every': 1, 'sample_length': 3, 'early_stopping_patience': 9}
+    after_epoch = Monitor.after_epoch
+
+    def signalled(self, progress, *rest):
+        after_epoch(self, progress, *rest)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Monitor, 'after_epoch', signalled)
+        _train(tmp_path, _trainer(**settings), _in_turn([4.0]))
+    resumed = _trainer(**settings)
+    _train(tmp_path, resumed, _in_turn([4.0, 5.0]))
+    assert (resumed.early_stopping.best, resumed.early_stopping.since_best) == (4.0, 1)
 
 
 def test_last_epoch_is_evaluated_whatever_the_interval(tmp_path):
