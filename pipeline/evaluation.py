@@ -15,7 +15,7 @@ from pipeline import devices, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
 from pipeline.dataset import EncodedText, load_corpus
-from pipeline.model import CharRNN, State
+from pipeline.model import CharRNN, State, transposed
 from pipeline.perplexity import finite, perplexity, uniform_nats, unigram_nats
 from pipeline.run_directory import RunRecord
 
@@ -51,7 +51,7 @@ class Scorer:
 
     def _score_in_graph(self, ids: tf.Tensor, count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Returns the summed `-ln p` of the first `count` targets of a window `[1, T+1] int32`, and the next state."""
-        inputs, targets = ids[:, :-1], tf.transpose(ids[:, 1:])
+        inputs, targets = ids[:, :-1], transposed(ids[:, 1:])
         logits, state = self._model(inputs, state)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         counted = tf.range(inputs.shape[1])[:, tf.newaxis] < count

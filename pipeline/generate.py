@@ -8,7 +8,7 @@ from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.cells import State
 from pipeline.limits import Limits
-from pipeline.model import CharRNN
+from pipeline.model import CharRNN, transposed
 from pipeline.samplers import sample
 
 SIGNATURE = (
@@ -182,10 +182,7 @@ def generate_ids(
     first = given[:, 0]
     start = (1, first, state, tf.zeros(tf.shape(total)), written.write(0, first))
     _, _, _, log_likelihood, written = tf.while_loop(lambda t, *_: t < num_positions, body, start)
-    # [M, N] -> [N, M] by a gather: on some CPUs, oneDNN prints an error for each transpose of integers.
-    rows = tf.shape(prefix)[0]
-    by_row = tf.range(rows)[:, tf.newaxis] + tf.range(num_positions) * rows
-    return tf.gather(written.concat(), by_row), log_likelihood
+    return transposed(tf.reshape(written.concat(), [num_positions, -1])), log_likelihood
 
 
 def _columns(ids: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

@@ -86,7 +86,7 @@ class CharRNN(tf.Module):
         `dropout_seed`, `[2] int32`, is for training: it selects the hidden states of each layer that are dropped before
         the next layer or the output (Zaremba et al. 2014). The recurrence has no dropout. None: no dropout.
         """
-        below, last = tf.transpose(ids), ()
+        below, last = transposed(ids), ()
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
             below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
             last += after
@@ -141,7 +141,13 @@ def _weight_names(number: int) -> tuple[str, str, str]:
     return f'w_xh{suffix}', f'w_hh{suffix}', f'b_h{suffix}'
 
 
+def transposed(ids: tf.Tensor) -> tf.Tensor:
+    """`[M, N] int32` -> `[N, M]`, by a gather: on some CPUs, oneDNN prints an error for each transpose of integers."""
+    rows, columns = (tf.shape(ids)[axis] if size is None else size for axis, size in enumerate(ids.shape))
+    return tf.gather(tf.reshape(ids, [-1]), tf.range(columns)[:, tf.newaxis] + tf.range(rows) * columns)
+
+
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Returns the mean of `-ln p(target)` over all B·T targets, in nats; logits `[T, B, V]`, targets `[B, T] int32`."""
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.transpose(targets), logits=logits)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=transposed(targets), logits=logits)
     return tf.reduce_mean(losses)

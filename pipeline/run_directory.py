@@ -111,7 +111,8 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
         (run_dir / _LOCK).touch()
     except OSError as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
-    held = filelock.FileLock(run_dir / _LOCK)
+    # Its soft lock would outlive a killed run, and takes the file made above for another run's.
+    held = filelock.FileLock(run_dir / _LOCK, fallback_to_soft=False)
     try:
         held.acquire(timeout=0)
     except filelock.Timeout as error:

@@ -1,5 +1,8 @@
 """Shared fixtures: a small text and models on it; TensorFlow without its start-up notices."""
 
+import data  # noqa: F401 - before TensorFlow: hides its start-up notices
+
+# isort: split
 import collections
 import datetime
 import os
@@ -9,7 +12,6 @@ import signal
 import pytest
 import tensorflow as tf
 
-import data  # noqa: F401 - before TensorFlow: hides its start-up notices
 from data.corpus import text_sha256
 from data.vocabulary import Vocabulary
 from export.artifact.exporter import export

@@ -78,6 +78,13 @@ def test_training_prints_the_sections_lines_and_no_tensorflow_notices(trained):
     assert trained.stderr == ''
 
 
+def test_training_without_xla_prints_no_tensorflow_notices(run, tmp_path):
+    flags = ['--corpus=mine.txt', '--valid_fraction=0.1', '--num_epochs=2', f'--run_dir={tmp_path / "run"}', *SMALL]
+    result = run('pipeline.train', '--jit=false', *flags)
+    assert result.returncode == 0
+    assert result.stderr == ''
+
+
 def test_export_uses_the_newest_run_and_generate_the_newest_version(trained, run):
     exported = run('export.saved_model')
     assert exported.returncode == 0, exported.stderr

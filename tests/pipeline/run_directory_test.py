@@ -105,15 +105,19 @@ def test_second_run_in_a_run_dir_is_refused_until_the_first_ends(tmp_path):
         pass
 
 
-def test_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys, number):
     """Such as some network file systems."""
 
     def no_locks(file, how):
-        raise OSError(errno.ENOLCK, 'No locks available')
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, 'flock', no_locks)
-    with run_directory.lock(tmp_path / 'run'):
-        assert 'has no locks: [Errno 37] No locks available. Do not start a second run' in capsys.readouterr().err
+    for _ in range(2):  # the second time the lock file exists
+        with run_directory.lock(tmp_path / 'run'):
+            (tmp_path / 'run' / 'config.json').touch()
+            reason = f'has no locks: [Errno {number}] {os.strerror(number)}. Do not start a second run'
+            assert reason in capsys.readouterr().err
 
 
 def test_folder_without_a_run_is_named(tmp_path):
