@@ -132,4 +132,9 @@ def stacked(windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *
         )
 
     first_epoch, last_epoch = first_step // per_epoch, -(-last_step // per_epoch)
-    return tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch).map(fill_up).prefetch(2)
+    options = tf.data.Options()
+    # There is nothing to tune, and the tuner's thread sleeps for longer and longer: the end of the iterator, as on a
+    # stop request, would wait for it, for up to a minute.
+    options.autotune.enabled = False
+    stacks = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch).map(fill_up).prefetch(2)
+    return stacks.with_options(options)

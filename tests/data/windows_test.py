@@ -202,6 +202,11 @@ def test_stacks_hold_the_same_minibatches_and_end_with_the_epoch(sampling, first
         assert not targets[count:].any()
 
 
+def test_end_of_an_iterator_does_not_wait_for_the_tuner():
+    """It waited about as long as the iterator had lived, so this test does not measure time."""
+    assert not stacked(Windows(100, 4, 8), tf.range(100), 0, 3, stack_size=2).options().autotune.enabled
+
+
 def test_stacks_have_one_static_shape():
     """Or the training loop would be compiled anew for the last stack of an epoch."""
     inputs, targets, count = stacked(Windows(100, 3, 5), tf.constant(_ids(100)), 0, 12, stack_size=4).element_spec
