@@ -109,7 +109,7 @@ def _paths(corpus: str) -> list[pathlib.Path]:
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such ~user, a NUL in it
-        raise InputError(f'corpus {corpus[:50]!r} is not a valid path: {error}.') from error
+        raise InputError(f'corpus {corpus[:50]!r} is not a valid path: {str(error).rstrip(".")}.') from error
     if not found:
         raise InputError(_not_found(corpus))
     return found

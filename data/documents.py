@@ -16,6 +16,8 @@ SUFFIXES = ('.txt', '.gz', '.zip')
 _GZIP = b'\x1f\x8b'
 _ZIP = (b'PK\x03\x04', b'PK\x05\x06')  # the second: without members
 _METADATA = '__MACOSX'
+_FORMATTED = {b'%PDF-': 'a PDF', b'{\\rtf': 'an RTF', b'\xd0\xcf\x11\xe0': 'an old Office'}
+_ZIP_FORMATTED = {'[Content_Types].xml': 'an Office', 'mimetype': 'an OpenDocument or EPUB'}
 
 
 def is_hidden(parts: tuple[str, ...]) -> bool:
@@ -27,7 +29,7 @@ def read(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     """Yields `(name, content)` of each document in the file; messages use the name.
 
     Raises:
-      InputError: the file cannot be read, is damaged, or is a zip file without a text.
+      InputError: the file cannot be read, is damaged, is a zip file without a text, or has markup instead of a text.
     """
     try:
         content = path.read_bytes()
@@ -37,6 +39,9 @@ def read(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
         elif content.startswith(_GZIP) or suffix == '.gz':
             yield str(path), gzip.decompress(content)
         else:
+            for start, kind in _FORMATTED.items():
+                if content.startswith(start):
+                    raise _not_plain(path, kind)
             yield str(path), content
     # zipfile raises RuntimeError for an encrypted member and its subclass NotImplementedError for an unknown method.
     except (
@@ -56,9 +61,16 @@ def _zip_members(path: pathlib.Path, content: bytes) -> Iterator[tuple[str, byte
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = sorted({name for name in archive.namelist() if _is_text(name)})
         if not names:
+            for name, kind in _ZIP_FORMATTED.items():
+                if name in archive.namelist():
+                    raise _not_plain(path, kind)
             raise InputError(f'{path} contains no .txt file, only: {", ".join(archive.namelist()[:5]) or "nothing"}.')
         for name in names:
             yield f'{path}/{name}', archive.read(name)
+
+
+def _not_plain(path: pathlib.Path, kind: str) -> InputError:
+    return InputError(f'{path} is {kind} file, not plain text: save it as a .txt file and give that.')
 
 
 def _is_text(name: str) -> bool:

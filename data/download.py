@@ -32,8 +32,19 @@ class Remote:
 
 
 def data_home() -> pathlib.Path:
-    """Returns `$CHARRNN_DATA_HOME`; the default is `~/.cache/charrnn`."""
-    return pathlib.Path(os.environ.get('CHARRNN_DATA_HOME') or '~/.cache/charrnn').expanduser()
+    """Returns `$CHARRNN_DATA_HOME`; the default is `~/.cache/charrnn`.
+
+    Raises:
+      InputError: the home directory is unknown, as for a container's user without a name.
+    """
+    folder = os.environ.get('CHARRNN_DATA_HOME') or '~/.cache/charrnn'
+    try:
+        return pathlib.Path(folder).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f'a downloaded corpus is kept in {folder}, but the home directory is unknown: set CHARRNN_DATA_HOME to a '
+            f'folder.'
+        ) from error
 
 
 def remote_from_url(url: str) -> Remote:

@@ -30,8 +30,8 @@ _FLAGS = flags.FLAGS
 
 def main() -> None:
     if (_FLAGS.prefix is None) == (_FLAGS.prefix_file is None):
-        given = 'neither' if _FLAGS.prefix is None else 'both'
-        raise InputError(f'give either --prefix=分开 or --prefix_file=prefixes.txt, not {given}.')
+        both = '' if _FLAGS.prefix is None else ', not both'
+        raise InputError(f'give a text to continue, as --prefix=分开, or texts, as --prefix_file=prefixes.txt{both}.')
     if _FLAGS.prefix is None:
         prefixes = read_prefixes(_FLAGS.prefix_file)
     else:

@@ -54,16 +54,23 @@ def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
       InputError: the settings, the text or `run_dir` cannot be used together, or training cannot continue.
     """
     dataset = Dataset.load(config.data)
+    if run_dir:  # before the errors that another text explains
+        _check_same(run_dir, config, dataset)
     windows = _windows(config, len(dataset.training_text))
     config = config.replace({'prefixes': dataset.usable_prefixes(config.training.prefixes)})
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
-        if run_directory.exists(run_dir):
-            run_directory.check_same(run_dir, run_directory.read(run_dir), config, dataset.sha256)
+        _check_same(run_dir, config, dataset)
         try:
             return Ended(run_dir, _run_locked(config, run_dir, dataset, windows))
         except tf.errors.ResourceExhaustedError as error:
             raise _exhausted(error) from error
+
+
+def _check_same(run_dir: pathlib.Path, config: Config, dataset: Dataset) -> None:
+    """Raises `InputError` if `run_dir` holds a run with other settings or another text."""
+    if run_directory.exists(run_dir):
+        run_directory.check_same(run_dir, run_directory.read(run_dir), config, dataset.sha256)
 
 
 def _exhausted(error: tf.errors.ResourceExhaustedError) -> InputError:

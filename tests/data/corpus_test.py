@@ -155,6 +155,22 @@ def test_all_files_that_cannot_be_used_are_named(tmp_path):
     assert 'b.txt' not in message
 
 
+@pytest.mark.parametrize(
+    ('content', 'kind'),
+    [
+        (b'%PDF-1.7\nthe sun rose', 'a PDF file'),
+        (b'{\\rtf1\\ansi the sun rose}', 'an RTF file'),
+        (b'\xd0\xcf\x11\xe0\xa1\xb1', 'an old Office file'),
+        ({'[Content_Types].xml': '<Types/>', 'word/document.xml': '<w:t>the sun rose</w:t>'}, 'an Office file'),
+        ({'mimetype': 'application/epub+zip', 'a.xhtml': 'the sun rose'}, 'an OpenDocument or EPUB file'),
+    ],
+)
+def test_formatted_document_is_not_learned(tmp_path, content, kind):
+    path = tmp_path / 'a.txt'
+    write = _write_zip if isinstance(content, dict) else _write
+    assert f'a.txt is {kind}, not plain text: save it as a .txt file' in _message(write(path, content))
+
+
 @pytest.mark.parametrize('name', ['a.txt', 'a'])
 def test_the_first_bytes_tell_how_to_unpack_a_file(tmp_path, name):
     path = tmp_path / name
@@ -327,7 +343,7 @@ def test_invalid_corpus_name_is_refused(name):
 
 def test_invalid_data_home_is_refused(monkeypatch):
     monkeypatch.setenv('CHARRNN_DATA_HOME', '~no-such-user/x')
-    assert "corpus 'jaychou' is not a valid path" in _message('jaychou')
+    assert 'kept in ~no-such-user/x, but the home directory is unknown: set CHARRNN_DATA_HOME' in _message('jaychou')
 
 
 def test_zip_with_undecodable_names_is_refused(tmp_path):

@@ -191,8 +191,8 @@ def test_error_during_a_stream_follows_the_text_on_a_new_line(program_environmen
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        ([], 'give either --prefix=分开 or --prefix_file=prefixes.txt, not neither.'),
-        (['--prefix=分', '--prefix_file=some.txt'], 'or --prefix_file=prefixes.txt, not both.'),
+        ([], 'give a text to continue, as --prefix=分开, or texts, as --prefix_file=prefixes.txt.'),
+        (['--prefix=分', '--prefix_file=some.txt'], 'or texts, as --prefix_file=prefixes.txt, not both.'),
         (['--prefix_file=nowhere.txt'], "prefix_file='nowhere.txt' cannot be read: No such file"),
         (['--prefix=分', '--num_samples=3'], 'num_samples=3 with temperature=0 would generate the same text each time'),
         (['--prefix=分', '--model_dir=x'], 'give --model_dir or --server, not both'),

@@ -364,6 +364,14 @@ def test_new_run_dir_is_made_only_if_the_settings_fit_the_text(config, tmp_path)
     assert run_directory.latest_run_dir() == next((tmp_path / 'runs').iterdir()).relative_to(tmp_path)
 
 
+def test_another_text_is_named_before_what_does_not_fit_it(config, tmp_path):
+    run.run(config.replace({'prefixes': ['分开']}), tmp_path / 'run')
+    (tmp_path / 'other.txt').write_text('neither of these ' * 100)
+    other = config.replace({'prefixes': ['分开'], 'corpus': str(tmp_path / 'other.txt')})
+    with pytest.raises(InputError, match='holds another run: the text'):
+        run.run(other, tmp_path / 'run')
+
+
 def test_bptt_windows_cannot_exceed_the_minibatches_of_an_epoch(config, tmp_path):
     consecutive = config.replace({'sampling': 'consecutive', 'num_epochs': 1})
     run.run(consecutive.replace({'bptt_windows': 2}), tmp_path / 'run')
