@@ -1,27 +1,42 @@
-"""Splits a text into a training part and a held-out part."""
+"""Splits a text into a training, a validation and a test part."""
+
+from typing import NamedTuple
 
 from data.errors import InputError
 
 _FEWEST = 2  # characters: one to read and one to predict
 
 
-def split(text: str, valid_fraction: float) -> tuple[str, str]:
-    """Returns `(training part, held-out part)`; the held-out part is the last `valid_fraction` of the characters.
+class Parts(NamedTuple):
+    """The parts of a text, in this order."""
 
-    No training window crosses the cut. A fraction of 0 holds out nothing.
+    training: str
+    valid: str
+    test: str
+
+
+def split(text: str, valid_fraction: float, test_fraction: float = 0.0) -> Parts:
+    """Cuts off the last `test_fraction` of the characters, and before them `valid_fraction` of all characters.
+
+    No training window crosses a cut. A fraction of 0 makes an empty part.
 
     Raises:
-      InputError: the held-out part is too short to predict a character, or the training part is empty.
+      InputError: a part is too short to predict a character, or the training part is empty.
     """
-    held_out = round(len(text) * valid_fraction)
-    if valid_fraction and held_out < _FEWEST:
+    fractions = {'valid_fraction': valid_fraction, 'test_fraction': test_fraction}
+    sizes = {name: round(len(text) * fraction) for name, fraction in fractions.items()}
+    for name, fraction in fractions.items():
+        if fraction and sizes[name] < _FEWEST:
+            raise InputError(
+                f'{name}={fraction} holds out {sizes[name]} of the {len(text):,} characters; it must hold out '
+                f'{_FEWEST} or more. Raise --{name}, or set it to 0 to hold out nothing.'
+            )
+    end = len(text) - sizes['test_fraction']
+    cut = end - sizes['valid_fraction']
+    if cut <= 0:
+        given = [name for name, fraction in fractions.items() if fraction]
         raise InputError(
-            f'valid_fraction={valid_fraction} holds out {held_out} of the {len(text):,} characters; it must hold out '
-            f'{_FEWEST} or more. Raise --valid_fraction, or set it to 0 to hold out nothing.'
+            f'{" and ".join(f"{name}={fractions[name]}" for name in given)} leave none of the {len(text):,} characters '
+            f'to train on: lower {" or ".join(f"--{name}" for name in given)}.'
         )
-    cut = len(text) - held_out
-    if not cut:
-        raise InputError(
-            f'valid_fraction={valid_fraction} holds out all of the {len(text):,} characters: lower --valid_fraction.'
-        )
-    return text[:cut], text[cut:]
+    return Parts(text[:cut], text[cut:end], text[end:])

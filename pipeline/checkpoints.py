@@ -244,15 +244,25 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
     path = best or _newest(run_dir / 'checkpoints')
     if not path:
         raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
-    _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(model=model)), path)
+    with _reading(path):
+        is_averaged = tf.train.load_checkpoint(str(path)).has_tensor(_VALUE.format('averaged/b_q'))
+    part = 'averaged' if is_averaged else 'model'
+    _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(**{part: model})), path)
     return path
 
 
 def _restore(checkpoint: tf.train.Checkpoint, path: pathlib.Path) -> None:
-    try:
+    with _reading(path):
         status = checkpoint.read(str(path)).expect_partial()
         if not _is_of_an_old_run(path):
             status.assert_existing_objects_matched()
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[None]:
+    """Raises `InputError`, which names the checkpoint, for an error of TensorFlow."""
+    try:
+        yield
     except (tf.errors.OpError, ValueError, AssertionError) as error:
         raise InputError(f'checkpoint {path} cannot be read: {str(error).splitlines()[0]}') from error
 

@@ -11,6 +11,7 @@ SAMPLING = ('random', 'consecutive')
 NEWLINES = ('space', 'keep')
 CELLS = ('rnn', 'gru', 'lstm')
 CHECKPOINTS = ('latest', 'best')
+PARTS = ('valid', 'test')
 ACTIVATIONS = ('tanh', 'relu')
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'rmsprop')
 SCHEDULES = ('constant', 'cosine', 'exponential')
@@ -72,7 +73,14 @@ class DataConfig:
     max_characters: int = setting(0, 'Use only this many characters from the start of the text. 0: all.', lowest=0)
     valid_fraction: float = setting(
         0.0,
-        'Fraction of the text, taken from its end, that is held out for evaluation and never trained on. 0: nothing.',
+        'Fraction of the text, taken from its end, that is held out to choose the best weights. 0: nothing.',
+        lowest=0.0,
+        below=1.0,
+    )
+    test_fraction: float = setting(
+        0.0,
+        'Fraction of the text, taken from its end, after the --valid_fraction, that only pipeline.evaluate reads. '
+        '0: nothing.',
         lowest=0.0,
         below=1.0,
     )
@@ -105,6 +113,25 @@ class ModelConfig:
     num_layers: int = setting(1, 'L, recurrent layers; each reads the output of the layer below.', lowest=1)
     init_scale: float = setting(0.01, 'Standard deviation of the initial weights.', lowest=0.0)
     forget_bias: float = setting(0.0, 'Initial bias of the forget gate (lstm only).', lowest=-LARGEST_FLOAT)
+    embedding_size: int = setting(
+        0,
+        'E, size of the vectors that stand for characters. 0: the characters themselves, one-hot, as in the book.',
+        lowest=0,
+    )
+    embedding_scale: float = setting(
+        0.1, 'Standard deviation of the initial vectors of characters (with --embedding_size).', lowest=0.0
+    )
+    tie_embeddings: bool = setting(
+        False,
+        'The output layer uses the vectors of characters, too (with --embedding_size): fewer weights, and better on '
+        'text that the model has not seen.',
+    )
+    input_dropout: float = setting(
+        0.0,
+        'Fraction of the vectors of characters that is dropped in training (with --embedding_size). 0: off.',
+        lowest=0.0,
+        below=1.0,
+    )
     dropout: float = setting(
         0.0, 'Fraction of the outputs of each layer that is dropped in training. 0: off.', lowest=0.0, below=1.0
     )
@@ -112,6 +139,17 @@ class ModelConfig:
     def __post_init__(self):
         check_fields(self)
         self._check_cell()
+        self._check_embedding()
+
+    def _check_embedding(self) -> None:
+        """Raises `InputError` for a setting that a model without embeddings would ignore."""
+        for name in ('embedding_scale', 'tie_embeddings', 'input_dropout'):
+            value = getattr(self, name)
+            if not self.embedding_size and value != getattr(ModelConfig, name):
+                raise InputError(
+                    f'{name}={value} needs vectors of characters, but embedding_size=0: set --embedding_size, such as '
+                    f'to 256, or leave --{name} out.'
+                )
 
     def _check_cell(self) -> None:
         """Raises `InputError` for a setting that the cell would ignore."""
@@ -149,12 +187,25 @@ class TrainingConfig:
     clip_norm: float = setting(
         0.01, 'Largest L2 norm of all gradients together. 0: no clipping.', lowest=0.0, highest=_LARGEST_NORM
     )
+    average_from_epoch: int = setting(
+        0,
+        'From this epoch on, evaluate, sample and export the mean of the weights after each minibatch (Polyak and '
+        'Juditsky 1992). Training goes on with the weights themselves. 0: off.',
+        lowest=0,
+    )
     seed: int = setting(0, 'Random seed of the initial weights, the order of the windows and dropout.', lowest=0)
     bptt_windows: int = setting(
         1,
         'Consecutive windows through which the gradient flows back. 1: the state is detached before each window, as in '
         'the book.',
         lowest=1,
+    )
+    state_reset_rate: float = setting(
+        0.0,
+        'Fraction of the windows, chosen at random, whose state is zero before them (consecutive only), so that the '
+        'model also learns to start. 0: only the first windows of an epoch, as in the book.',
+        lowest=0.0,
+        below=1.0,
     )
     jit: bool = setting(True, 'Compile with XLA: faster, and equal up to rounding.')
     checkpoint_every: str = setting(
@@ -241,6 +292,12 @@ class Config:
             raise InputError(
                 f'bptt_windows={self.training.bptt_windows} needs consecutive windows, but sampling='
                 f'{self.data.sampling} shuffles them. Set --sampling=consecutive, or leave --bptt_windows at 1.'
+            )
+        if self.training.state_reset_rate and self.data.sampling != 'consecutive':
+            raise InputError(
+                f'state_reset_rate={self.training.state_reset_rate} needs consecutive windows: with sampling='
+                f'{self.data.sampling} the state is zero before every window. Set --sampling=consecutive, or leave '
+                f'--state_reset_rate at 0.'
             )
         for name in ('evaluate_every', 'early_stopping_patience'):
             value = getattr(self.training, name)

@@ -1,4 +1,4 @@
-"""The texts of a run, encoded: the part that it trains on and the held-out part."""
+"""The texts of a run, encoded: the parts that it trains on and is evaluated on."""
 
 import dataclasses
 
@@ -14,36 +14,51 @@ from pipeline.config import DataConfig, TrainingConfig
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
 
 
+_CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
+
+
 @dataclasses.dataclass(frozen=True)
 class EncodedText:
-    """A text in the ids of a vocabulary."""
+    """A text in the ids of a vocabulary, after the characters that precede it.
+
+    A model that starts to read from a zero state can predict badly for thousands of characters. So it reads the
+    characters before a held-out part first.
+    """
 
     ids: np.ndarray
-    """`[K] int32`, K of 2 or more."""
+    """`[K] int32`, the context and the text."""
+    num_context: int
+    """Of these ids; they are read and not counted."""
     num_characters: int
     """Of the text."""
     num_unknown: int
     """Characters outside the vocabulary; `ids` has U+FFFD for them or leaves them out (`Vocabulary.encode_any`)."""
 
     @classmethod
-    def from_text(cls, text: str, vocabulary: Vocabulary, name: str) -> 'EncodedText':
-        """Encodes `text`, which error messages call `name`.
+    def from_text(cls, text: str, vocabulary: Vocabulary, name: str, before: str = '') -> 'EncodedText':
+        """Encodes `text`, which error messages call `name`, after the end of the text `before`.
 
         Raises:
           InputError: fewer than two characters can be encoded, so that none can be predicted.
         """
+        context, _ = vocabulary.encode_any(before[-_CONTEXT:])
         ids, num_unknown = vocabulary.encode_any(text)
         if len(ids) < 2:
             raise InputError(
                 f'{name} is too short to evaluate: the vocabulary has {len(ids)} of its {len(text):,} characters, and '
                 f'evaluation needs 2, one to start from and one to predict. Give a longer text.'
             )
-        return cls(ids, len(text), num_unknown)
+        return cls(np.concatenate([context, ids]), len(context), len(text), num_unknown)
 
     @property
     def unknown_rate(self) -> float:
         """Fraction of the characters that are outside the vocabulary."""
         return self.num_unknown / self.num_characters
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The ids that a model predicts: those of the text, without the first if nothing precedes it."""
+        return self.ids[max(self.num_context, 1) :]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,30 +66,34 @@ class Dataset:
     """The corpus of a run."""
 
     source: corpus.Corpus
-    """Both parts."""
+    """All parts."""
     sha256: str
-    """Of both parts."""
+    """Of all parts."""
     training_text: str
     vocabulary: Vocabulary
     ids: np.ndarray
     """`[N] int32`, the training part."""
     valid: EncodedText | None
-    """The held-out part."""
+    """The part that chooses the best weights."""
+    num_test_characters: int
+    """Of the part that only `pipeline.evaluate` reads."""
 
     @classmethod
     def load(cls, data: DataConfig) -> 'Dataset':
-        """Loads the corpus, splits off its held-out part and builds the vocabulary of the rest.
+        """Loads the corpus, splits off the held-out parts and builds the vocabulary of the rest.
 
         Raises:
           InputError: the corpus cannot be read, or a part is too short.
         """
         source = load_corpus(data)
         text = source.text
-        training_text, valid_text = split(text, data.valid_fraction)
-        vocabulary = Vocabulary.from_text(training_text, data.min_count)
-        valid = EncodedText.from_text(valid_text, vocabulary, 'the held-out part') if valid_text else None
-        ids = vocabulary.encode(training_text)
-        return cls(source, corpus.text_sha256(text), training_text, vocabulary, ids, valid)
+        parts = split(text, data.valid_fraction, data.test_fraction)
+        vocabulary = Vocabulary.from_text(parts.training, data.min_count)
+        valid = None
+        if parts.valid:
+            valid = EncodedText.from_text(parts.valid, vocabulary, 'the validation part', parts.training)
+        ids = vocabulary.encode(parts.training)
+        return cls(source, corpus.text_sha256(text), parts.training, vocabulary, ids, valid, len(parts.test))
 
     @property
     def counts(self) -> tuple[int, ...]:

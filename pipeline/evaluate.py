@@ -2,11 +2,12 @@
 
 Examples:
 
-  python -m pipeline.evaluate --run_dir=runs/mine                            (the held-out part of the run)
+  python -m pipeline.evaluate --run_dir=runs/mine                            (the test part, else the valid part)
   python -m pipeline.evaluate --run_dir=runs/mine --corpus=another.txt
   python -m pipeline.evaluate --run_dir=runs/mine --checkpoint=latest --json
 
-The model reads the text as one stream and predicts each character but the first from all characters before it.
+The model reads the text as one stream and predicts each character from all characters before it. Before a held-out part
+it reads the 1,000 characters that precede it; in another text it does not predict the first character.
 Uniform baseline: all characters of the vocabulary are equally likely. Unigram baseline: each is as likely as its
 frequency in the training part. A run with --min_count of 2 or more reads characters outside its vocabulary as U+FFFD;
 other runs leave them out. The report counts these characters. Do not compare perplexities of runs that differ in this.
@@ -17,7 +18,7 @@ from absl import flags
 from data.errors import InputError
 from data.files import tensorflow_path
 from pipeline import program
-from pipeline.config import DataConfig
+from pipeline.config import PARTS, DataConfig
 from pipeline.flag_definitions import define_checkpoint, define_flags
 
 _FLAGS = flags.FLAGS
@@ -28,11 +29,15 @@ def main() -> None:
     stray = [name for name in _READING if _FLAGS[name].present]
     if stray and not _FLAGS.corpus:
         raise InputError(f'--{stray[0]} applies to --corpus, which is not given. Give both or neither.')
+    if _FLAGS.part and _FLAGS.corpus:
+        raise InputError(f'give --part={_FLAGS.part}, a part of the corpus of the run, or --corpus, not both.')
     from pipeline import evaluation, run_directory  # imports TensorFlow, which takes seconds
 
     run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else run_directory.latest_run_dir()
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
-    checkpoint, name, found = evaluation.evaluate_run(run_dir, _FLAGS.checkpoint, given)
+    checkpoint, name, found = evaluation.evaluate_run(
+        run_dir, _FLAGS.checkpoint, _FLAGS.part, given, baselines=_FLAGS.baselines, cache=_FLAGS.cache
+    )
     if _FLAGS.json:
         print(program.json_line({'checkpoint': str(checkpoint), 'corpus': name} | found.to_dict()))
     else:
@@ -41,8 +46,21 @@ def main() -> None:
 
 if __name__ == '__main__':
     flags.DEFINE_string('run_dir', None, 'Run to evaluate. Default: the newest under runs/.')
-    flags.DEFINE_string('corpus', None, 'Text to evaluate on, as in training. Default: the held-out part of the run.')
+    flags.DEFINE_enum('part', None, PARTS, 'Held-out part of the run. Default: test if the run has one, else valid.')
+    flags.DEFINE_string('corpus', None, 'Another text to evaluate on, as in training.')
     define_flags(DataConfig, _READING, computed={'newlines': 'Default: as in training.'})
     define_checkpoint()
+    flags.DEFINE_bool(
+        'baselines',
+        False,
+        'Add n-gram models of the training part (modified Kneser-Ney, 1 to 7 characters), and the perplexity on new '
+        'text: where 5 characters, the last of them predicted, were not read before.',
+    )
+    flags.DEFINE_bool(
+        'cache',
+        False,
+        'Add each model with a cache of the n-grams that it has read, which adapts it to the text. That figure '
+        'measures repetition: quote it only beside the one without a cache.',
+    )
     flags.DEFINE_bool('json', False, 'Print one line of JSON. A number that is not finite is null.')
     program.run(main)

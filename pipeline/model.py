@@ -1,8 +1,8 @@
 """CharRNN: (ids, state) -> (logits, state).
 
 Shapes, everywhere in the project:
-  B batch, T time steps, V vocabulary, H hidden units, G gates of the cell, L layers, S minibatches per call,
-  N rows of a request, P prefix characters.
+  B batch, T time steps, V vocabulary, E embedding, H hidden units, G gates of the cell, L layers, S minibatches per
+  call, N rows of a request, P prefix characters.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from pipeline.config import ModelConfig
 
 
 class Layer(NamedTuple):
-    """The weights of one recurrent layer; I is V for the first, H for those above."""
+    """The weights of one recurrent layer; I is V or E for the first, H for those above."""
 
     w_xh: tf.Variable
     """`[I, G·H]`"""
@@ -34,6 +34,9 @@ class CharRNN(tf.Module):
     `W_xh`, so the input projection is a gather. It precedes the loop over time, and the output layer follows the loop.
     Layers above the first read the hidden states of the layer below. Their weights are named `w_xh_2`, `w_hh_2`, ...
 
+    With embeddings, X_t is a row of `embedding`, `[V, E]`. If they are tied, `Y_t = H_t embedding' + b_q` (Press and
+    Wolf 2017; Inan et al. 2017); if E is not H, `H_t w_hq` replaces `H_t`, and w_hq is `[H, E]`.
+
     The state is a flat tuple of `[B, H]` tensors: the parts of the first layer's state, then the second's, ...
     """
 
@@ -48,18 +51,24 @@ class CharRNN(tf.Module):
         hidden, gates = config.hidden_size, self._cell.gates
         numbers = itertools.count()
 
-        def normal(name: str, *shape: int) -> tf.Variable:
+        def normal(name: str, *shape: int, scale: float = config.init_scale) -> tf.Variable:
             drawn = tf.random.stateless_normal(shape, seed=[seed, next(numbers)], alg='philox')
-            return tf.Variable(config.init_scale * drawn, name=name)
+            return tf.Variable(scale * drawn, name=name)
 
+        first_size, tied = config.embedding_size or vocabulary_size, config.tie_embeddings
+        self.embedding = None
+        if config.embedding_size:
+            scale = config.embedding_scale
+            self.embedding = normal('embedding', vocabulary_size, config.embedding_size, scale=scale)
+        self.w_hq = None
         first_bias = tf.repeat([config.forget_bias if gate == 'f' else 0.0 for gate in gates], hidden)
         for number in range(config.num_layers):
             w_xh, w_hh, b_h = _weight_names(number)
-            setattr(self, w_xh, normal(w_xh, hidden if number else vocabulary_size, len(gates) * hidden))
+            setattr(self, w_xh, normal(w_xh, hidden if number else first_size, len(gates) * hidden))
             setattr(self, w_hh, normal(w_hh, hidden, len(gates) * hidden))
             setattr(self, b_h, tf.Variable(first_bias, name=b_h))
-            if number == 0:  # here, so that its values do not depend on the number of layers
-                self.w_hq = normal('w_hq', hidden, vocabulary_size)
+            if number == 0 and not (tied and hidden == first_size):  # here: its values do not depend on the layers
+                self.w_hq = normal('w_hq', hidden, first_size if tied else vocabulary_size)
         self.b_q = tf.Variable(tf.zeros([vocabulary_size]), name='b_q')
 
     @property
@@ -83,17 +92,19 @@ class CharRNN(tf.Module):
     def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
         """Reads T characters per row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the last state.
 
-        `dropout_seed`, `[2] int32`, is for training: it selects the hidden states of each layer that are dropped before
-        the next layer or the output (Zaremba et al. 2014). The recurrence has no dropout. None: no dropout.
+        `dropout_seed`, `[2] int32`, is for training: it selects the embeddings that are dropped, and the hidden states
+        of each layer that are dropped before the next layer or the output (Zaremba et al. 2014). The recurrence has no
+        dropout. None: no dropout.
         """
-        below, last = transposed(ids), ()
+        below, last = self._embedded(transposed(ids)), ()
+        if self.config.input_dropout and dropout_seed is not None:
+            below = dropout(below, self.config.input_dropout, folded(dropout_seed, self.config.num_layers))
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
             below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
             last += after
             if self.config.dropout and dropout_seed is not None:
-                own_seed = tf.random.experimental.stateless_fold_in(dropout_seed, number, alg='philox')
-                below = dropout(below, self.config.dropout, own_seed)
-        return tf.tensordot(below, self.w_hq, 1) + self.b_q, last
+                below = dropout(below, self.config.dropout, folded(dropout_seed, number))
+        return self._logits(below), last
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Reads one character per row: `[B] int32` -> logits `[B, V]` and the new state."""
@@ -104,18 +115,33 @@ class CharRNN(tf.Module):
         split = [self._cell.split(layer.w_hh) for layer in self.layers]
 
         def step(ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-            below, last = ids, ()
+            below, last = self._embedded(ids), ()
             for layer, w_hh, before in zip(self.layers, split, self._by_layer(state), strict=True):
                 after, _ = self._cell.forward(_projected(below, layer), before, w_hh)
                 below = after[0]
                 last += after
-            return below @ self.w_hq + self.b_q, last
+            return self._logits(below), last
 
         return step
+
+    def _embedded(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings of `ids`, `[..., E]`; without embeddings the ids themselves."""
+        return ids if self.embedding is None else tf.gather(self.embedding, ids)
+
+    def _logits(self, hidden: tf.Tensor) -> tf.Tensor:
+        """`[..., H]` -> `[..., V]`."""
+        output = hidden if self.w_hq is None else tf.tensordot(hidden, self.w_hq, 1)
+        if self.config.tie_embeddings:
+            output = tf.tensordot(output, self.embedding, [[-1], [1]])
+        return output + self.b_q
 
     def _by_layer(self, state: State) -> list[State]:
         parts = self._cell.num_parts
         return [state[n : n + parts] for n in range(0, len(state), parts)]
+
+
+def folded(seed: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, number, alg='philox')
 
 
 def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:

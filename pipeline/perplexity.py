@@ -15,6 +15,11 @@ def perplexity(nats: float) -> float:
     return math.exp(nats) if nats < _LARGEST_EXPONENT else nats if math.isnan(nats) else math.inf
 
 
+def mean(losses: np.ndarray) -> float:
+    """Returns the mean of `[K]` losses, from their exact sum."""
+    return math.fsum(losses) / len(losses)
+
+
 def finite(value: float | None) -> float | None:
     """Returns `value`, or None if JSON cannot represent it."""
     return value if value is not None and math.isfinite(value) else None
@@ -26,10 +31,10 @@ def uniform_nats(vocabulary_size: int) -> float:
 
 
 def unigram_nats(ids: np.ndarray, counts: np.ndarray) -> float:
-    """Returns the loss on all ids but the first if p is the frequency of a character in the training part.
+    """Returns the loss on `ids` if p is the frequency of a character in the training part.
 
     `p(c) = (counts[c] + 1) / (sum(counts) + V)`. The 1 (Laplace's rule) gives U+FFFD, which may be missing from the
     training part, a probability above 0.
     """
     p = (counts + 1) / (counts.sum() + len(counts))
-    return float(-np.log(p[ids[1:]]).mean())
+    return float(-np.log(p[ids]).mean())

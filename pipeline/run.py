@@ -21,7 +21,6 @@ from pipeline import command_line, devices, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, parse_interval, parse_steps
 from pipeline.dataset import Dataset, EncodedText
-from pipeline.evaluation import Scorer
 from pipeline.generate import Generator
 from pipeline.interrupts import Stopped, StopRequest
 from pipeline.model import CharRNN
@@ -29,6 +28,7 @@ from pipeline.monitor import Monitor
 from pipeline.perplexity import perplexity, uniform_nats
 from pipeline.profiler import Profiler
 from pipeline.run_directory import LONGER, RunRecord
+from pipeline.scorer import Scorer
 from pipeline.trainer import Progress, Trainer
 
 _GUESSING_MARGIN = 0.01  # nats; the first weights, before a step, are that close to guessing
@@ -135,10 +135,10 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
         has_valid=dataset.valid is not None,
         settings=config.to_dict(),
     )
-    valid_loss = None
+    valid_loss, evaluated = None, trainer.evaluated_model
     if dataset.valid:
-        valid_loss = functools.partial(Scorer(model, jit=config.training.jit).nats, dataset.valid.ids)
-    best, generator = BestCheckpoint(run_dir, model), Generator(model, dataset.vocabulary)
+        valid_loss = functools.partial(Scorer(evaluated, jit=config.training.jit).nats, dataset.valid)
+    best, generator = BestCheckpoint(run_dir, evaluated), Generator(evaluated, dataset.vocabulary)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop:
         Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, generator, valid_loss).train()
     _say_what_next(run_dir, stop, profiler)
@@ -256,6 +256,8 @@ def _describe_corpus(name: str, dataset: Dataset) -> str:
 def _notes(dataset: Dataset) -> list[str]:
     """Returns lines on the held-out part, on U+FFFD in the text, and on a text that cannot be read again."""
     lines = [_describe_valid(dataset.valid, dataset.vocabulary)] if dataset.valid else []
+    if dataset.num_test_characters:
+        lines.append(f'test part, not read in training: the last {dataset.num_test_characters:,} characters')
     if count := dataset.source.text.count(UNKNOWN):
         use = 'read as the unknown character' if dataset.vocabulary.has_unknown else 'an ordinary character here'
         lines.append(f'U+FFFD occurs {count:,} times in the text: {use}')
@@ -268,7 +270,7 @@ def _describe_valid(valid: EncodedText, vocabulary: Vocabulary) -> str:
     """Returns a line on the held-out part and on its characters outside the vocabulary."""
     fate = 'left out (--min_count=2 would read them)' if vocabulary.unknown_id is None else 'read as U+FFFD'
     unknown = f'{valid.unknown_rate:.2%} of them unknown' + (f', {fate}' if valid.num_unknown else '')
-    return f'held out: the last {valid.num_characters:,} characters, {unknown}'
+    return f'validation part: {valid.num_characters:,} characters, {unknown}'
 
 
 def _hint(trainer: Trainer, progress: Progress) -> str | None:

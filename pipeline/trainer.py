@@ -13,11 +13,13 @@ from pipeline import optimizers
 from pipeline.cells import State
 from pipeline.config import TrainingConfig
 from pipeline.early_stopping import EarlyStopping
-from pipeline.model import CharRNN, cross_entropy
+from pipeline.model import CharRNN, cross_entropy, dropout, folded
 from pipeline.perplexity import perplexity
 
 # Enough to hide the overhead of a call, and few enough to react soon to a stop request.
 MINIBATCHES_PER_CALL = 32
+
+_RESETS = -1  # folded into a seed; `CharRNN` folds the numbers of its layers
 
 
 class DivergenceError(InputError):
@@ -63,6 +65,8 @@ class Trainer(tf.Module):
         self.optimizer = optimizers.optimizer(config, self.last_step)
         self._schedule = optimizers.schedule(config, self.last_step)
         self.optimizer.build(model.trainable_variables)
+        # The mean of the weights, in a model of its own; None: without averaging.
+        self.averaged = CharRNN(model.config, model.vocabulary_size, config.seed) if config.average_from_epoch else None
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
         self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
@@ -70,6 +74,11 @@ class Trainer(tf.Module):
         self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
         self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
+
+    @property
+    def evaluated_model(self) -> CharRNN:
+        """The model with the weights to evaluate, sample and export: averaged, if the settings say so."""
+        return self.averaged or self.model
 
     @property
     def step(self) -> int:
@@ -194,12 +203,12 @@ class Trainer(tf.Module):
         following = None
         with tf.GradientTape() as tape:
             for ago, window in zip(range(len(context), 0, -1), context, strict=True):
-                _, after = self.model(window, state, self._dropout_seed(step - ago))
+                _, after = self.model(window, self._reset(state, step - ago), self._dropout_seed(step - ago))
                 exists = step % self.windows.steps_per_epoch >= ago
                 state = tuple(tf.where(exists, new, old) for new, old in zip(after, state, strict=True))
                 if following is None:
                     following = state
-            logits, last = self.model(own, state, self._dropout_seed(step))
+            logits, last = self.model(own, self._reset(state, step), self._dropout_seed(step))
             loss = cross_entropy(logits, targets)
         # The gradient of the gather is IndexedSlices with unsummed rows, so its norm would be wrong: make it dense.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
@@ -208,12 +217,29 @@ class Trainer(tf.Module):
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)
         return loss, norm, gradients, last if following is None else following
 
+    def _reset(self, state: State, step: tf.Tensor) -> State:
+        """Returns the state before the windows of `step`: zero in a random fraction of the rows.
+
+        Like dropout, the choice of the rows is a pure function of the step.
+        """
+        if not self.config.state_reset_rate:
+            return state
+        seed = folded(self._dropout_seed(step), _RESETS)
+        kept = dropout(tf.ones([self.windows.batch_size, 1]), self.config.state_reset_rate, seed) > 0
+        return tuple(tf.where(kept, part, 0.0) for part in state)
+
     def _dropout_seed(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the dropout seed of `step`: dropout is a pure function of the step, so that resuming is exact."""
         return tf.stack([self.config.seed, step])
 
     def _update(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         self.optimizer.apply(gradients, self.model.trainable_variables)
+        if self.averaged:
+            first = (self.config.average_from_epoch - 1) * self.windows.steps_per_epoch
+            count = tf.cast(tf.maximum(self.optimizer.iterations - first, 1), tf.float32)
+            weights = zip(self.averaged.trainable_variables, self.model.trainable_variables, strict=True)
+            for mean, weight in weights:
+                mean.assign_add((weight - mean) / count)
         return tf.constant(True)
 
     def _check_finite(self, losses: np.ndarray, norms: np.ndarray, first_step: int) -> None:

@@ -180,7 +180,7 @@ def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoi
     assert trained.returncode == 0, trained.stderr
     lines = trained.stdout.splitlines()
     assert '; 12 minibatches an epoch;' in lines[0]  # of 400 training characters; all 500 would give 15
-    assert lines[1] == 'held out: the last 100 characters, 5.00% of them unknown, read as U+FFFD'
+    assert lines[1] == 'validation part: 100 characters, 5.00% of them unknown, read as U+FFFD'
     assert re.fullmatch(r'epoch 100, perplexity \d+\.\d\d, time \d+\.\d\d sec, valid \d+\.\d\d', lines[2])
     assert lines[3].startswith(' - 分囧')
     assert '囧' not in json.loads((folder / 'held' / 'vocabulary.json').read_text('utf-8'))['characters']
@@ -190,7 +190,7 @@ def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoi
         json.loads(run('pipeline.evaluate', '--run_dir=held', '--json', *extra).stdout)
         for extra in ([], ['--checkpoint=latest'])
     )
-    assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (100, 99, 0.05)
+    assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (100, 100, 0.05)
     assert figures['nats_per_character'] == best['nats_per_character'] <= latest['nats_per_character']
     assert f'{latest["perplexity"]:.2f}' == lines[2].split()[-1]
     assert figures['perplexity'] < figures['uniform']['perplexity']
@@ -211,7 +211,7 @@ def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoi
 def test_evaluating_a_run_without_a_held_out_part_names_the_way_out(trained, run):
     refused = run('pipeline.evaluate')
     assert refused.returncode == 1
-    assert 'held out no text: valid_fraction=0. Evaluate on another text with --corpus' in refused.stderr
+    assert 'has no valid part: valid_fraction=0. Evaluate on another text with --corpus' in refused.stderr
 
 
 def test_divergence_is_an_error_that_names_the_way_out(run):

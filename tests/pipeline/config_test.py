@@ -98,6 +98,8 @@ def test_run_with_a_falling_learning_rate_cannot_change_its_length():
         ({'activation': 'relu', 'cell': 'lstm'}, "cell='rnn'"),
         ({'forget_bias': 1.0, 'cell': 'rnn'}, "cell='lstm'"),
         ({'forget_bias': 1.0, 'cell': 'gru'}, "cell='lstm'"),
+        ({'tie_embeddings': True, 'embedding_size': 0}, 'set --embedding_size, such as to 256'),
+        ({'input_dropout': 0.5, 'embedding_size': 0}, 'set --embedding_size, such as to 256'),
     ],
 )
 def test_setting_that_would_be_ignored_is_refused(together, other_way):
@@ -124,6 +126,10 @@ def test_settings_that_go_together_are_accepted(together):
     [
         ({'early_stopping_patience': 5}, ['early_stopping_patience=5', 'valid_fraction=0', '--valid_fraction']),
         ({'bptt_windows': 2}, ['bptt_windows=2', 'sampling=random', '--sampling=consecutive']),
+        (
+            {'state_reset_rate': 0.1},
+            ['state_reset_rate=0.1', 'sampling=random', '--sampling=consecutive', '--state_reset_rate'],
+        ),
         ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
         (
             {'early_stopping_patience': 5, 'evaluate_every': 0, 'valid_fraction': 0.1},
@@ -168,12 +174,14 @@ def test_settings_that_may_change_when_a_run_resumes():
         'newlines': 'keep',
         'max_characters': 9,
         'valid_fraction': 0.1,
+        'test_fraction': 0.2,
     }
     another_run |= {'min_count': 2, 'sampling': 'consecutive', 'batch_size': 8, 'num_steps': 5}
     another_run |= {'cell': 'lstm', 'activation': 'tanh', 'hidden_size': 64, 'num_layers': 2, 'init_scale': 0.1}
     another_run |= {'forget_bias': 1.0, 'dropout': 0.5, 'optimizer': 'adamw', 'learning_rate': 0.003, 'momentum': 0.0}
     another_run |= {'weight_decay': 0.1, 'schedule': 'cosine', 'warmup_steps': 3, 'clip_norm': 1.0, 'seed': 1}
-    another_run |= {'bptt_windows': 2, 'jit': False}
+    another_run |= {'bptt_windows': 2, 'jit': False, 'state_reset_rate': 0.1, 'average_from_epoch': 2}
+    another_run |= {'embedding_size': 8, 'embedding_scale': 0.2, 'tie_embeddings': True, 'input_dropout': 0.5}
     may_change = {'corpus': 'moved.txt', 'num_epochs': 500, 'checkpoint_every': '500', 'profile_steps': '1:2'}
     may_change |= {'evaluate_every': 2, 'early_stopping_patience': 3}
     may_change |= {'sample_every': 7, 'sample_length': 8, 'prefixes': ('x',)}

@@ -12,6 +12,15 @@ def test_encoded_text_counts_characters_outside_the_vocabulary():
     encoded = EncodedText.from_text('分囧开😀', Vocabulary('分开'), 'x')
     assert encoded.ids.tolist() == [0, 1]
     assert encoded.unknown_rate == 0.5
+    assert encoded.targets.tolist() == [1]
+
+
+def test_the_context_of_a_text_is_encoded_and_is_no_target():
+    encoded = EncodedText.from_text('分囧开', Vocabulary('分开'), 'x', before='开' * 1500 + '囧分')
+    assert encoded.num_context == 999  # of the last 1,000 characters before, one is not in the vocabulary
+    assert encoded.ids.tolist() == [1] * 998 + [0] + [0, 1]
+    assert (encoded.num_characters, encoded.num_unknown) == (3, 1)
+    assert encoded.targets.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(('text', 'known'), [('', 0), ('分', 1), ('囧分😀', 1)])

@@ -8,13 +8,35 @@ import pytest
 from data.vocabulary import Vocabulary
 from pipeline import evaluation
 from pipeline.config import Config
+from pipeline.dataset import EncodedText
 from pipeline.run_directory import RunRecord
 from tests.conftest import TEXT
 
 
+def _text(text: str, vocabulary: Vocabulary, before: str = '') -> EncodedText:
+    return EncodedText.from_text(text, vocabulary, 'x', before)
+
+
+def test_baselines_and_caches_are_beside_the_model(model, vocabulary):
+    """The text has an old part and a new one; the cache helps, because the new part repeats itself."""
+    record = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
+    new = '雪程灯山' * 10
+    text = _text(TEXT[:20] + new, vocabulary, before=TEXT)
+    figures = evaluation.evaluate(model, record, text, vocabulary.encode(TEXT), cache=True).to_dict()
+    models = ['kneser_ney_' + str(order) for order in range(1, 8)]
+    rows = [*models, *(f'{name}_cache' for name in ['model', *models]), 'unigram', 'uniform']
+    assert [name for name, value in figures.items() if isinstance(value, dict)] == rows
+    whole = TEXT + TEXT[:20] + new
+    ends = range(len(TEXT) + 1, len(whole) + 1)
+    assert figures['num_new'] == sum(whole[end - 5 : end] not in whole[: end - 1] for end in ends) > 5
+    static, adapted = figures['kneser_ney_6'], figures['kneser_ney_6_cache']
+    assert adapted['perplexity'] < static['perplexity'] < static['new_text_perplexity']
+    assert figures['perplexity'] == evaluation.evaluate(model, record, text).to_dict()['perplexity']
+
+
 def test_figures_of_a_text_agree_with_each_other(model, vocabulary):
     recorded = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
-    figures = evaluation.evaluate(model, recorded, TEXT[:40] + '囧', 'x').to_dict()
+    figures = evaluation.evaluate(model, recorded, _text(TEXT[:40] + '囧', vocabulary)).to_dict()
     assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (41, 39, 1 / 41)
     for row in (figures, figures['unigram'], figures['uniform']):
         assert row['perplexity'] == pytest.approx(math.exp(row['nats_per_character']))
@@ -34,7 +56,7 @@ def test_unknown_characters_have_the_probability_of_the_unknown_character(model)
     """Rare in training, all of them the one character in the text: the unigram baseline counts it as that."""
     vocabulary = Vocabulary.from_text(TEXT, min_count=13)
     recorded = RunRecord(Config(), vocabulary, '', tuple(range(len(vocabulary))))
-    figures = evaluation.evaluate(model, recorded, '囧😀囧', 'x').to_dict()
+    figures = evaluation.evaluate(model, recorded, _text('囧😀囧', vocabulary)).to_dict()
     total, of_unknown = sum(recorded.counts) + len(vocabulary), recorded.counts[vocabulary.unknown_id] + 1
     assert figures['unigram']['perplexity'] == pytest.approx(total / of_unknown)
     assert figures['unknown_rate'] == 1

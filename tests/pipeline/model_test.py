@@ -1,5 +1,7 @@
 """CharRNN: what its outputs may depend on, and that every way to the same numbers gives them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,15 +11,26 @@ from pipeline.model import CharRNN, cross_entropy
 from tests import oracle
 
 B, T, H, V = 4, 9, 16, 24
-# (cell, activation, layers)
-KINDS = [(*kind, layers) for kind in (('rnn', 'tanh'), ('gru', 'tanh'), ('lstm', 'tanh')) for layers in (1, 2)]
-KINDS.append(('rnn', 'relu', 1))
+# (cell, activation, layers, embedding, tied)
+KINDS = [
+    (*kind, layers, 0, False) for kind in (('rnn', 'tanh'), ('gru', 'tanh'), ('lstm', 'tanh')) for layers in (1, 2)
+]
+KINDS += [('rnn', 'relu', 1, 0, False), ('rnn', 'tanh', 1, 10, False), ('gru', 'tanh', 1, H, True)]
+KINDS += [('lstm', 'tanh', 2, 10, True)]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: '-'.join(map(str, kind)))
 def model(request) -> CharRNN:
-    cell, activation, num_layers = request.param
-    config = ModelConfig(cell=cell, activation=activation, num_layers=num_layers, hidden_size=H, init_scale=0.3)
+    cell, activation, num_layers, embedding_size, tied = request.param
+    config = ModelConfig(
+        cell=cell,
+        activation=activation,
+        num_layers=num_layers,
+        hidden_size=H,
+        init_scale=0.3,
+        embedding_size=embedding_size,
+        tie_embeddings=tied,
+    )
     model = CharRNN(config, V, seed=3)
     for number, variable in enumerate(model.trainable_variables):  # biases that differ, too
         variable.assign_add(0.1 * tf.random.stateless_normal(variable.shape, [7, number]))
@@ -130,17 +143,51 @@ def test_loss_and_gradients_equal_the_equations(model, ids):
 
     as_float64 = {name: v.numpy().astype(float) for name, v in parameters.items()}
     expected_loss, expected, expected_last = oracle.loss_and_gradients(
-        as_float64,
+        _one_hot(as_float64, model.config.tie_embeddings),
         ids.numpy(),
         targets.numpy(),
         tuple(part.numpy().astype(float) for part in state),
         model.config.activation if model.config.cell == 'rnn' else model.config.cell,
     )
+    expected = _through_embeddings(expected, as_float64, model.config.tie_embeddings)
     assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
     _assert_close(last, expected_last)
     assert expected.keys() == gradients.keys()
     for name, truth in expected.items():
         assert _relative_error(gradients[name], truth) <= 1e-5, name
+
+
+def _one_hot(p: oracle.Parameters, tied: bool) -> oracle.Parameters:
+    """The weights of the model without embeddings that computes the same: its products with them, multiplied out."""
+    if 'embedding' not in p:
+        return p
+    output = p.get('w_hq', np.eye(H)) @ p['embedding'].T if tied else p['w_hq']
+    return p | {'w_xh': p['embedding'] @ p['w_xh'], 'w_hq': output}
+
+
+def _through_embeddings(gradients: oracle.Parameters, p: oracle.Parameters, tied: bool) -> oracle.Parameters:
+    """The gradients of the weights `p` from those of `_one_hot(p)`, by the chain rule."""
+    if 'embedding' not in p:
+        return gradients
+    found = gradients | {'w_xh': p['embedding'].T @ gradients['w_xh']}
+    found['embedding'] = gradients['w_xh'] @ p['w_xh'].T
+    if tied:
+        found['embedding'] += gradients['w_hq'].T @ p.get('w_hq', np.eye(H))
+        found['w_hq'] = gradients['w_hq'] @ p['embedding']
+    return {name: found[name] for name in p}
+
+
+def test_tied_model_has_fewer_weights():
+    """The output layer adds no weights, or a projection if the sizes differ."""
+    sizes = [
+        CharRNN(ModelConfig(hidden_size=H, embedding_size=size, tie_embeddings=tied), V).num_parameters
+        for size, tied in ((H, False), (H, True), (10, True))
+    ]
+    assert sizes == [
+        V * H + 2 * H * H + H + H * V + V,
+        V * H + 2 * H * H + H + V,
+        V * 10 + 10 * H + H * H + H + H * 10 + V,
+    ]
 
 
 @pytest.mark.slow
@@ -201,6 +248,16 @@ def test_dropout_is_off_without_a_seed_and_in_single_steps(ids):
     np.testing.assert_array_equal(
         model.step(ids[:, 0], model.zero_state(B))[0], without.step(ids[:, 0], model.zero_state(B))[0]
     )
+
+
+def test_input_dropout_drops_embeddings_in_training_only(ids):
+    config = ModelConfig(hidden_size=H, init_scale=0.5, embedding_size=8)
+    with_dropout, without = (CharRNN(c, V) for c in (dataclasses.replace(config, input_dropout=0.5), config))
+    zero = without.zero_state(B)
+    seed = tf.constant([3, 7])
+    np.testing.assert_array_equal(with_dropout(ids, zero)[0], without(ids, zero)[0])
+    np.testing.assert_array_equal(with_dropout(ids, zero, seed)[0], with_dropout(ids, zero, seed)[0])
+    assert np.mean(with_dropout(ids, zero, seed)[0] != without(ids, zero, seed)[0]) > 0.99
 
 
 def test_dropout_drops_its_rate_and_keeps_the_expectation():

@@ -16,12 +16,13 @@ from data.windows import Windows
 from pipeline import devices, run, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
 from pipeline.config import Config, Interval, ModelConfig, TrainingConfig
-from pipeline.evaluation import Scorer
+from pipeline.dataset import EncodedText
 from pipeline.generate import Generator
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
+from pipeline.scorer import Scorer
 from pipeline.trainer import Trainer
 from tests.conftest import TEXT, write_record
 
@@ -303,7 +304,7 @@ def test_epoch_worse_than_guessing_is_reported_once(tmp_path, capsys, settings, 
 def test_evaluation_does_not_change_training(tmp_path):
     evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in (1, 0))
     scorer = Scorer(evaluated.model)
-    _train(tmp_path / 'evaluated', evaluated, lambda _: scorer.nats(IDS[:50]))
+    _train(tmp_path / 'evaluated', evaluated, lambda _: scorer.nats(EncodedText(IDS[:50], 0, 50, 0)))
     _train(tmp_path / 'alone', alone, None)
     for ours, theirs in zip(evaluated.model.variables, alone.model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -44,6 +44,8 @@ def _without_time(progress: list[Progress]) -> list[Progress]:
 def _assert_same_bits(first: Trainer, second: Trainer) -> None:
     for name, value in _weights(first).items():
         np.testing.assert_array_equal(value, _weights(second)[name], err_msg=name)
+    for ours, theirs in zip(first.evaluated_model.variables, second.evaluated_model.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=f'evaluated {ours.name}')
 
 
 @pytest.mark.parametrize(('sampling', 'jit'), [('random', True), ('consecutive', False)])
@@ -182,6 +184,11 @@ def test_division_of_an_epoch_into_calls_changes_no_bit(sampling, jit):
         ('random', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {}),
         ('consecutive', {'cell': 'gru', 'num_layers': 2, 'dropout': 0.3}, {'bptt_windows': 3}),
         ('consecutive', {'cell': 'lstm', 'forget_bias': 1.0}, {}),
+        (
+            'consecutive',
+            {'cell': 'gru', 'embedding_size': H, 'tie_embeddings': True, 'input_dropout': 0.5},
+            {'state_reset_rate': 0.3, 'average_from_epoch': 2},
+        ),
     ],
 )
 def test_run_stopped_within_an_epoch_resumes_exactly(sampling, model, config, monkeypatch, tmp_path):
@@ -213,6 +220,49 @@ def test_dropout_differs_by_step_and_seed(dropout):
     assert len({p.loss for p in epochs if p.epoch_ended}) == (3 if dropout else 1)
     (other_seed,) = _run(_trainer('consecutive', model=model, learning_rate=0.0, seed=1))
     assert (other_seed.loss != epochs[0].loss) == bool(dropout)
+
+
+def test_averaged_weights_are_the_mean_since_their_epoch(monkeypatch):
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 1)
+    trainer = _trainer(num_epochs=3, average_from_epoch=2)
+    seen = []
+    for progress in trainer.train(IDS):
+        if progress.epoch == 1:
+            for mean, weight in zip(trainer.averaged.variables, trainer.model.variables, strict=True):
+                np.testing.assert_allclose(mean, weight, rtol=1e-5, atol=1e-7)
+        else:
+            seen.append(_weights(trainer))
+    assert len(seen) == 2 * trainer.windows.steps_per_epoch
+    for variable in trainer.evaluated_model.trainable_variables:
+        name = variable.name.split(':')[0]
+        np.testing.assert_allclose(variable, np.mean([w[name] for w in seen], axis=0), rtol=1e-4, atol=1e-6)
+    assert trainer.evaluated_model is not trainer.model
+
+
+def test_averaging_does_not_change_training():
+    averaged, plain = _trainer(average_from_epoch=1), _trainer()
+    assert _without_time(_run(averaged)) == _without_time(_run(plain))
+    assert plain.evaluated_model is plain.model
+
+
+def test_reset_rows_start_from_a_zero_state():
+    """At a rate of almost 1 every row is reset."""
+    state = (tf.random.stateless_normal([B, H], [1, 2]),)
+    inputs, targets = next(iter(minibatches(_trainer().windows, tf.constant(IDS), 0, 1)))
+    always, never = _trainer('consecutive', state_reset_rate=1 - 1e-12), _trainer('consecutive')
+    carried, _, _, _ = never._gradients(inputs, targets, state)
+    from_zero, _, _, _ = never._gradients(inputs, targets, never.model.zero_state(B))
+    assert float(carried) != float(from_zero)
+    assert float(always._gradients(inputs, targets, state)[0]) == float(from_zero)
+
+
+def test_reset_rows_are_a_random_fraction_and_depend_on_the_step():
+    trainer = _trainer('consecutive', state_reset_rate=0.3)
+    ones = (tf.ones([B, H]),)
+    masks = np.array([trainer._reset(ones, tf.constant(step))[0].numpy() for step in range(500)])
+    np.testing.assert_array_equal(masks, np.broadcast_to(masks[:, :, :1], masks.shape))  # whole rows
+    assert np.mean(masks == 0) == pytest.approx(0.3, abs=0.03)
+    assert len({mask.tobytes() for mask in masks}) == 2**B
 
 
 def test_compiles_once_for_any_division_of_an_epoch(monkeypatch):

@@ -6,11 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.evaluation import Scorer
+from pipeline.dataset import EncodedText
 from pipeline.perplexity import perplexity, uniform_nats, unigram_nats
+from pipeline.scorer import Scorer
 
 
 def _nats_by_hand(model, ids) -> float:
+    return np.mean(_losses_by_hand(model, ids))
+
+
+def _losses_by_hand(model, ids) -> list[float]:
     """One-hot rows, one character at a time, in float64."""
     p = {v.name.split(':')[0]: v.numpy().astype(float) for v in model.trainable_variables}
     hidden, nats = np.zeros(p['b_h'].shape), []
@@ -18,11 +23,15 @@ def _nats_by_hand(model, ids) -> float:
         hidden = np.tanh(np.eye(len(p['b_q']))[read] @ p['w_xh'] + hidden @ p['w_hh'] + p['b_h'])
         logits = hidden @ p['w_hq'] + p['b_q']
         nats.append(np.log(np.exp(logits).sum()) - logits[target])
-    return np.mean(nats)
+    return nats
 
 
 def _ids(model, count: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, model.vocabulary_size, count).astype(np.int32)
+
+
+def _text(ids: np.ndarray, num_context: int = 0) -> EncodedText:
+    return EncodedText(ids, num_context, len(ids) - num_context, 0)
 
 
 def test_every_character_but_the_first_is_predicted_once(model):
@@ -30,36 +39,46 @@ def test_every_character_but_the_first_is_predicted_once(model):
     scorer = Scorer(model, window=6)
     for count in (2, 6, 7, 8, 12, 13, 14):
         ids = _ids(model, count)
-        assert scorer.nats(ids) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
+        assert scorer.nats(_text(ids)) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
+
+
+@pytest.mark.parametrize('num_context', [1, 2, 5, 6, 7, 13, 30])
+def test_context_is_read_and_not_counted(model, num_context):
+    ids = _ids(model, 31)
+    whole = _losses_by_hand(model, ids)
+    counted = whole[num_context - 1 :]  # the first loss is that of the second character
+    found = Scorer(model, window=6).losses(_text(ids, num_context))
+    np.testing.assert_allclose(found, counted, rtol=1e-5)
+    assert len(found) == len(ids) - num_context
 
 
 def test_state_is_carried_across_windows(model):
     ids = _ids(model, 101)
     expected = _nats_by_hand(model, ids)
     for window in (3, 7, 1000):
-        assert Scorer(model, window=window).nats(ids) == pytest.approx(expected, rel=1e-6), window
+        assert Scorer(model, window=window).nats(_text(ids)) == pytest.approx(expected, rel=1e-6), window
     apart = np.mean([_nats_by_hand(model, ids[i : i + 5]) for i in range(0, 100, 4)])
     assert abs(apart - expected) > 1e-3, 'this model would not tell whether the state is carried'
 
 
 def test_evaluation_asks_before_each_window(model):
     asked = []
-    Scorer(model, window=6).nats(_ids(model, 14), lambda: asked.append(1))
+    Scorer(model, window=6).nats(_text(_ids(model, 14)), lambda: asked.append(1))
     assert len(asked) == 3
 
 
 def test_scoring_compiles_once_and_leaves_the_weights_unchanged(model):
     before = [v.numpy() for v in model.trainable_variables]
     scorer = Scorer(model, window=10)
-    assert scorer.nats(_ids(model, 35)) == scorer.nats(_ids(model, 35))
+    assert scorer.nats(_text(_ids(model, 35))) == scorer.nats(_text(_ids(model, 35)))
     assert scorer._score.experimental_get_tracing_count() == 1
     for variable, value in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 
 def test_baselines_by_hand():
-    """A training part with 5, 2 and 0 of three characters; the text's first character is not predicted."""
-    ids, counts = np.array([1, 0, 2, 0]), np.array([5, 2, 0])
+    """A training part with 5, 2 and 0 of three characters."""
+    ids, counts = np.array([0, 2, 0]), np.array([5, 2, 0])
     assert uniform_nats(3) == pytest.approx(1.0986123)
     assert unigram_nats(ids, counts) == pytest.approx(-(2 * math.log(6 / 10) + math.log(1 / 10)) / 3)
 
