@@ -1,0 +1,84 @@
+"""Searches for settings: trains every combination of values and ranks them by their perplexity on the validation part.
+
+Each run leaves a log in --folder. A combination that has a log there is not trained again, so a search can be stopped
+and continued. The test part is never evaluated. Example:
+
+  python -m experiments.search --folder=searches/gru --train="--valid_fraction=0.1 --test_fraction=0.1 --cell=gru" \
+    --vary=learning_rate=0.005,0.01 --vary=dropout=0,0.5
+"""
+
+import itertools
+import pathlib
+import shlex
+import sys
+
+from absl import flags
+
+from data.errors import InputError
+from experiments import logs
+from experiments.plan import SILENT, Run
+from experiments.run import is_done, keep_log
+from pipeline import program
+
+_FLAGS = flags.FLAGS
+_EVERY_EPOCH = ('--sample_every=1', *SILENT[1:])
+
+
+def combinations(train: str, vary: list[str]) -> list[Run]:
+    """Returns one run for each combination of values.
+
+    Args:
+      train: flags of pipeline.train that all runs share.
+      vary: `name=value,value,...` each.
+
+    Raises:
+      InputError: an entry of `vary` does not have this form.
+    """
+    choices = []
+    for entry in vary:
+        name, _, values = entry.partition('=')
+        if not name or not all(values.split(',')):
+            raise InputError(f'vary={entry!r} must be name=value,value,..., such as dropout=0,0.5.')
+        choices.append([f'{name}={value}' for value in values.split(',')])
+    shared = (*shlex.split(train), *_EVERY_EPOCH)
+    return [
+        Run(','.join(chosen) or 'as-given', (*shared, *(f'--{setting}' for setting in chosen)))
+        for chosen in itertools.product(*choices)
+    ]
+
+
+def table(runs: list[Run], folder: pathlib.Path) -> str:
+    """Returns the finished runs, the one with the lowest validation perplexity after its last epoch first."""
+    ranked = []
+    for run in runs:
+        if is_done(run, folder):
+            epochs = logs.parse((folder / f'{run.name}.log').read_text('utf-8')).epochs
+            valid = [epoch.valid for epoch in epochs if epoch.valid is not None]
+            if not valid:
+                raise InputError(f'{run.name} has no validation part: add --valid_fraction=0.1 to --train.')
+            best, seconds = min(valid), sum(epoch.seconds for epoch in epochs)
+            line = f'{valid[-1]:8.2f} {best:8.2f} {valid.index(best) + 1:6} {seconds:8.1f}  {run.name}'
+            ranked.append((valid[-1], line))
+    header = f'{"last":>8} {"best":>8} {"epoch":>6} {"seconds":>8}  settings'
+    return '\n'.join([header, *(line for _, line in sorted(ranked))])
+
+
+def main() -> None:
+    folder, runs = pathlib.Path(_FLAGS.folder), combinations(_FLAGS.train, _FLAGS.vary)
+    waiting = [run for run in runs if not is_done(run, folder)]
+    for number, run in enumerate(waiting, 1):
+        print(f'{number} of {len(waiting)}: {run.name}', file=sys.stderr, flush=True)
+        try:
+            keep_log(run, folder)
+        except InputError as error:  # a combination that diverges does not end the search
+            print(error, file=sys.stderr)
+    print(table(runs, folder))
+
+
+if __name__ == '__main__':
+    flags.DEFINE_string('folder', 'searches/latest', 'Folder of the logs.')
+    flags.DEFINE_string('train', '', 'Flags of pipeline.train that all runs share.')
+    flags.DEFINE_multi_string(
+        'vary', [], 'name=value,value,...: values of a flag of pipeline.train; repeat for others.'
+    )
+    program.run(main)
