@@ -33,19 +33,24 @@ def main() -> None:
         raise InputError(f'give --part={_FLAGS.part}, a part of the corpus of the run, or --corpus, not both.')
     from pipeline import evaluation, run_directory  # imports TensorFlow, which takes seconds
 
-    run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else run_directory.latest_run_dir()
+    run_dirs = [tensorflow_path('run_dir', run_dir) for run_dir in _FLAGS.run_dir] or [run_directory.latest_run_dir()]
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
-    checkpoint, name, found = evaluation.evaluate_run(
-        run_dir, _FLAGS.checkpoint, _FLAGS.part, given, baselines=_FLAGS.baselines, cache=_FLAGS.cache
-    )
+    methods = evaluation.Methods(_FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic)
+    checkpoints, name, found = evaluation.evaluate_runs(run_dirs, _FLAGS.checkpoint, _FLAGS.part, given, methods)
+    checkpoint = ', '.join(map(str, checkpoints))
     if _FLAGS.json:
-        print(program.json_line({'checkpoint': str(checkpoint), 'corpus': name} | found.to_dict()))
+        print(program.json_line({'checkpoint': checkpoint, 'corpus': name} | found.to_dict()))
     else:
         print(f'{checkpoint} on {name}:\n{evaluation.report(found)}')
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('run_dir', None, 'Run to evaluate. Default: the newest under runs/.')
+    flags.DEFINE_multi_string(
+        'run_dir',
+        [],
+        'Run to evaluate. Default: the newest under runs/. Repeat the flag for several runs on the same text: their '
+        'mixture is evaluated, too.',
+    )
     flags.DEFINE_enum('part', None, PARTS, 'Held-out part of the run. Default: test if the run has one, else valid.')
     flags.DEFINE_string('corpus', None, 'Another text to evaluate on, as in training.')
     define_flags(DataConfig, _READING, computed={'newlines': 'Default: as in training.'})
@@ -55,6 +60,12 @@ if __name__ == '__main__':
         False,
         'Add n-gram models of the training part (modified Kneser-Ney, 1 to 7 characters), and the perplexity on new '
         'text: where 5 characters, the last of them predicted, were not read before.',
+    )
+    flags.DEFINE_bool(
+        'dynamic',
+        False,
+        'Add dynamic evaluation (Krause et al. 2018): the model goes on learning from what it has read. Its rate, and '
+        'the weights of mixtures, are chosen on the validation part.',
     )
     flags.DEFINE_bool(
         'cache',

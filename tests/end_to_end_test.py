@@ -208,6 +208,24 @@ def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoi
     assert generated.stdout.startswith('囧分')
 
 
+def test_test_part_is_only_read_by_evaluation(run, folder):
+    (folder / 'three.txt').write_text(TEXT[:450] + '囧' * 50, 'utf-8')
+    parts = ['--corpus=three.txt', '--valid_fraction=0.1', '--test_fraction=0.1']
+    for seed in (0, 1):
+        trained = run('pipeline.train', *parts, f'--run_dir=three-{seed}', f'--seed={seed}', '--num_epochs=9', *SMALL)
+        assert trained.returncode == 0, trained.stderr
+        lines = trained.stdout.splitlines()
+        assert lines[1].startswith('validation part: 50 characters, 0.00% of them unknown')
+        assert lines[2] == 'test part, not read in training: the last 50 characters'
+    refused = run('pipeline.evaluate', '--run_dir=three-0')
+    assert 'the test part is too short to evaluate: the vocabulary has 0 of its 50 characters' in refused.stderr
+    both = ['--run_dir=three-0', '--run_dir=three-1', '--part=valid', '--baselines', '--cache', '--json']
+    figures = json.loads(run('pipeline.evaluate', *both).stdout)
+    assert {'model_2', 'kneser_ney_7', 'model_cache', 'num_new'} <= figures.keys()
+    mixed = run('pipeline.evaluate', '--run_dir=three-0', '--run_dir=held', '--part=valid')
+    assert 'their corpus differs. Give runs on the same parts of the same text.' in mixed.stderr
+
+
 def test_evaluating_a_run_without_a_held_out_part_names_the_way_out(trained, run):
     refused = run('pipeline.evaluate')
     assert refused.returncode == 1

@@ -1,0 +1,71 @@
+"""Dynamic evaluation: a model goes on learning from the text that it is evaluated on (Krause et al. 2018).
+
+The text is read in segments. After the characters of a segment are predicted, and so counted, one step of SGD on their
+loss changes the weights, with the gradient clipped. So no character is predicted by weights that have seen it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.cells import State
+from pipeline.dataset import EncodedText
+from pipeline.model import CharRNN
+
+RATES = (0.1, 0.3, 1.0, 3.0)
+"""Learning rates to choose from, on a text that is not the one reported."""
+
+_SEGMENT = 5  # characters
+_SEGMENTS_PER_CALL = 100
+_CLIP_NORM = 1.0
+
+
+class DynamicScorer:
+    """Computes the loss of a model that adapts; the model itself keeps its weights."""
+
+    def __init__(self, model: CharRNN, rate: float, *, jit: bool = True):
+        """Copies the weights of `model`; `rate` is the learning rate."""
+        self._model = CharRNN(model.config, model.vocabulary_size)
+        for own, given in zip(self._model.trainable_variables, model.trainable_variables, strict=True):
+            own.assign(given)
+        self._rate = rate
+        self._score = tf.function(self._score_in_graph, jit_compile=jit)
+
+    def losses(self, text: EncodedText, before_call: Callable[[], None] = lambda: None) -> np.ndarray:
+        """Returns `-ln p` of each target of `text`, `[K] float32`, in nats; see `Scorer.losses`.
+
+        The model also adapts to the context of the text.
+        """
+        inputs, targets = text.ids[:-1], text.ids[1:]
+        shape = [_SEGMENTS_PER_CALL, _SEGMENT]
+        size = shape[0] * shape[1]
+        state, found = self._model.zero_state(1), []
+        for start in range(0, len(inputs), size):
+            before_call()
+            count = min(size, len(inputs) - start)
+            padded = [np.pad(ids[start : start + size], (0, size - count)).reshape(shape) for ids in (inputs, targets)]
+            losses, state = self._score(*map(tf.constant, padded), tf.constant(count), state)
+            found.append(losses.numpy().ravel()[:count])
+        return np.concatenate(found)[-len(text.targets) :]
+
+    def _score_in_graph(
+        self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, State]:
+        """Returns the losses of segments `[S, T] int32`, `[S, T]`, and the next state; only `count` targets count."""
+
+        def body(s, state, losses):
+            with tf.GradientTape() as tape:
+                logits, after = self._model(inputs[s][tf.newaxis], state)
+                own = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets[s], logits=logits[:, 0])
+                counted = tf.range(_SEGMENT) < count - s * _SEGMENT
+                loss = tf.reduce_sum(tf.where(counted, own, 0.0)) / _SEGMENT
+            gradients = tape.gradient(loss, self._model.trainable_variables)
+            gradients, _ = tf.clip_by_global_norm([tf.convert_to_tensor(g) for g in gradients], _CLIP_NORM)
+            for variable, gradient in zip(self._model.trainable_variables, gradients, strict=True):
+                variable.assign_sub(self._rate * gradient)
+            return s + 1, after, losses.write(s, own)
+
+        losses = tf.TensorArray(tf.float32, inputs.shape[0], element_shape=[_SEGMENT])
+        _, state, losses = tf.while_loop(lambda s, *_: s < inputs.shape[0], body, (0, state, losses))
+        return losses.stack(), state

@@ -1,0 +1,68 @@
+"""Dynamic evaluation against its rule, one segment at a time; the model that is evaluated keeps its weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.config import ModelConfig
+from pipeline.dataset import EncodedText
+from pipeline.dynamic_evaluation import DynamicScorer
+from pipeline.model import CharRNN
+from pipeline.scorer import Scorer
+
+pytestmark = pytest.mark.slow
+
+V, RATE = 9, 0.7
+MODELS = {
+    'rnn': ModelConfig(hidden_size=12, init_scale=0.5),
+    'tied gru': ModelConfig(cell='gru', hidden_size=12, init_scale=0.5, embedding_size=12, tie_embeddings=True),
+    'lstm of two layers': ModelConfig(cell='lstm', num_layers=2, hidden_size=12, init_scale=0.5),
+}
+
+
+def _text(count: int, num_context: int = 0) -> EncodedText:
+    ids = np.random.default_rng(count).integers(0, V, count).astype(np.int32)
+    return EncodedText(ids, num_context, count - num_context, 0)
+
+
+def _by_hand(config: ModelConfig, ids: np.ndarray) -> list[float]:
+    """Autodiff over single steps; a gradient step after each five characters, or what is left of them."""
+    model = CharRNN(config, V, seed=2)
+    state, losses = model.zero_state(1), []
+    for start in range(0, len(ids) - 1, 5):
+        with tf.GradientTape() as tape:
+            segment = []
+            for t in range(start, min(start + 5, len(ids) - 1)):
+                logits, state = model.step(tf.constant(ids[t : t + 1]), state)
+                segment.append(-tf.nn.log_softmax(logits)[0, ids[t + 1]])
+            loss = tf.add_n(segment) / 5
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, model.trainable_variables)]
+        norm = float(tf.linalg.global_norm(gradients))
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+            variable.assign_sub(RATE * gradient / max(norm, 1.0))
+        losses += [float(one) for one in segment]
+    return losses
+
+
+@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize(('count', 'num_context', 'jit'), [(32, 0, False), (558, 7, True)])
+def test_losses_equal_the_rule(name, count, num_context, jit):
+    """Texts of less than a call and of more than one; the context is adapted to and not counted."""
+    text = _text(count, num_context)
+    model = CharRNN(MODELS[name], V, seed=2)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    found = DynamicScorer(model, RATE, jit=jit).losses(text)
+    np.testing.assert_allclose(found, _by_hand(MODELS[name], text.ids)[-len(text.targets) :], rtol=2e-3)
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_rate_of_zero_is_the_static_evaluation():
+    text, model = _text(100), CharRNN(MODELS['rnn'], V, seed=2)
+    np.testing.assert_allclose(DynamicScorer(model, 0.0).losses(text), Scorer(model).losses(text), rtol=1e-5)
+
+
+def test_repeated_text_gets_easier():
+    ids = np.tile(np.arange(V, dtype=np.int32), 60)
+    losses = DynamicScorer(CharRNN(MODELS['rnn'], V, seed=2), 1.0).losses(EncodedText(ids, 0, len(ids), 0))
+    assert losses[-50:].mean() < 0.2 * losses[:50].mean()
