@@ -18,6 +18,11 @@ REMOTE = {
         'jaychou_lyrics.txt.zip',
         ('sha256', '3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043'),
     ),
+    'shakespeare': Remote(
+        'https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt',
+        'tinyshakespeare.txt',
+        ('sha256', '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed'),
+    ),
     'time_machine': Remote(
         'http://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt',
         'timemachine.txt',

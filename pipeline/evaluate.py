@@ -35,7 +35,7 @@ def main() -> None:
 
     run_dirs = [tensorflow_path('run_dir', run_dir) for run_dir in _FLAGS.run_dir] or [run_directory.latest_run_dir()]
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
-    methods = evaluation.Methods(_FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic)
+    methods = evaluation.Methods(_FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic, _FLAGS.novelty)
     checkpoints, name, found = evaluation.evaluate_runs(run_dirs, _FLAGS.checkpoint, _FLAGS.part, given, methods)
     checkpoint = ', '.join(map(str, checkpoints))
     if _FLAGS.json:
@@ -72,6 +72,11 @@ if __name__ == '__main__':
         False,
         'Add each model with a cache of the n-grams that it has read, which adapts it to the text. That figure '
         'measures repetition: quote it only beside the one without a cache.',
+    )
+    flags.DEFINE_bool(
+        'novelty',
+        False,
+        'Add how much of the text that the model generates is copied from the training part, at three temperatures.',
     )
     flags.DEFINE_bool('json', False, 'Print one line of JSON. A number that is not finite is null.')
     program.run(main)

@@ -11,7 +11,7 @@ import numpy as np
 from data.corpus import text_sha256
 from data.errors import InputError
 from data.split import Parts, split
-from pipeline import devices, run_directory
+from pipeline import devices, novelty, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
 from pipeline.dataset import EncodedText, load_corpus
@@ -52,6 +52,8 @@ class Evaluation:
     """Losses on the new text alone."""
     dynamic_rate: float | None = None
     """The learning rate of dynamic evaluation."""
+    novelty: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    """What `novelty.measure` found."""
     chosen_here: bool = False
     """Whether that rate was chosen on the text itself: then the figure is too good."""
 
@@ -60,7 +62,8 @@ class Evaluation:
         figures = {name: self._figures(name) for name in self.nats}
         counts = {name: getattr(self, name) for name in ('num_characters', 'num_predicted', 'unknown_rate')}
         counts |= {name: value for name in ('num_new', 'dynamic_rate') if (value := getattr(self, name)) is not None}
-        return counts | figures.pop('model') | figures
+        novel = {'novelty': self.novelty} if self.novelty else {}
+        return counts | figures.pop('model') | figures | novel
 
     def _figures(self, name: str) -> dict[str, float | None]:
         nats = self.nats[name]
@@ -80,6 +83,8 @@ class Methods:
     """Each model with a cache of what it has read."""
     dynamic: bool = False
     """The models of the runs with dynamic evaluation."""
+    novelty: bool = False
+    """How much of what the first model generates is copied from the training part."""
 
 
 _NONE = Methods()
@@ -210,7 +215,7 @@ def evaluate_runs(
     _check_alike(run_dirs, records)
     run_dir, record = run_dirs[0], records[0]
     parts = None
-    if not text_settings or methods.baselines or len(run_dirs) > 1:
+    if not text_settings or methods.baselines or methods.novelty or len(run_dirs) > 1:
         parts = _parts(run_dir, record)
     valid = None
     if text_settings:
@@ -228,6 +233,10 @@ def evaluate_runs(
     models = [CharRNN(one.config.model, len(one.vocabulary)) for one in records]
     checkpoints = [load_model(one, model, which) for one, model in zip(run_dirs, models, strict=True)]
     found = evaluate(models, record, text, methods=methods, training=training, valid=valid)
+    if parts and methods.novelty:
+        (prefix, *_) = (*record.config.training.prefixes, parts.training[:1])
+        copies = novelty.measure(models[0], record.vocabulary, prefix, parts.training)
+        found = dataclasses.replace(found, novelty=copies)
     return checkpoints, name, found
 
 
@@ -292,4 +301,6 @@ def report(evaluation: Evaluation) -> str:
         lines.append(
             f'More than {_MOST_UNKNOWN:.0%} of this text is unknown to the model: the figures say little about it.'
         )
+    if evaluation.novelty:
+        lines.append(novelty.table(evaluation.novelty))
     return '\n'.join(lines)
