@@ -31,12 +31,16 @@ def main() -> None:
         raise InputError(f'--{stray[0]} applies to --corpus, which is not given. Give both or neither.')
     if _FLAGS.part and _FLAGS.corpus:
         raise InputError(f'give --part={_FLAGS.part}, a part of the corpus of the run, or --corpus, not both.')
-    from pipeline import evaluation, run_directory  # imports TensorFlow, which takes seconds
+    if _FLAGS.dynamic_rate is not None and not _FLAGS.dynamic:
+        raise InputError(f'dynamic_rate={_FLAGS.dynamic_rate} is for dynamic evaluation: add --dynamic.')
+    from pipeline import evaluation, evaluator, run_directory, run_evaluation  # imports TensorFlow, which takes seconds
 
     run_dirs = [tensorflow_path('run_dir', run_dir) for run_dir in _FLAGS.run_dir] or [run_directory.latest_run_dir()]
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
-    methods = evaluation.Methods(_FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic, _FLAGS.novelty)
-    checkpoints, name, found = evaluation.evaluate_runs(run_dirs, _FLAGS.checkpoint, _FLAGS.part, given, methods)
+    methods = evaluator.Methods(
+        _FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic, _FLAGS.dynamic_rate, novelty=_FLAGS.novelty
+    )
+    checkpoints, name, found = run_evaluation.evaluate_runs(run_dirs, _FLAGS.checkpoint, _FLAGS.part, given, methods)
     checkpoint = ', '.join(map(str, checkpoints))
     if _FLAGS.json:
         print(program.json_line({'checkpoint': checkpoint, 'corpus': name} | found.to_dict()))
@@ -67,6 +71,7 @@ if __name__ == '__main__':
         'Add dynamic evaluation (Krause et al. 2018): the model goes on learning from what it has read. Its rate, and '
         'the weights of mixtures, are chosen on the validation part.',
     )
+    flags.DEFINE_float('dynamic_rate', None, 'Learning rate of dynamic evaluation.', lower_bound=0.0)
     flags.DEFINE_bool(
         'cache',
         False,

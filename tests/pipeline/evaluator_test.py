@@ -6,10 +6,10 @@ import math
 import pytest
 
 from data.vocabulary import Vocabulary
-from pipeline import evaluation
+from pipeline import evaluation, evaluator
 from pipeline.config import Config
 from pipeline.dataset import EncodedText
-from pipeline.evaluation import Methods
+from pipeline.evaluator import Methods
 from pipeline.run_directory import RunRecord
 from tests.conftest import TEXT
 
@@ -23,7 +23,7 @@ def test_baselines_and_caches_are_beside_the_model(model, vocabulary):
     record = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
     new = '雪程灯山' * 10
     text = _text(TEXT[:20] + new, vocabulary, before=TEXT)
-    figures = evaluation.evaluate(
+    figures = evaluator.evaluate(
         [model], record, text, methods=Methods(baselines=True, cache=True), training=vocabulary.encode(TEXT)
     ).to_dict()
     models = ['kneser_ney_' + str(order) for order in range(1, 8)]
@@ -34,18 +34,18 @@ def test_baselines_and_caches_are_beside_the_model(model, vocabulary):
     assert figures['num_new'] == sum(whole[end - 5 : end] not in whole[: end - 1] for end in ends) > 5
     static, adapted = figures['kneser_ney_6'], figures['kneser_ney_6_cache']
     assert adapted['perplexity'] < static['perplexity'] < static['new_text_perplexity']
-    assert figures['perplexity'] == evaluation.evaluate([model], record, text).to_dict()['perplexity']
+    assert figures['perplexity'] == evaluator.evaluate([model], record, text).to_dict()['perplexity']
 
 
 def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, monkeypatch):
     """A rate that is best there, and mixtures that are at least as good there as each of their parts."""
-    monkeypatch.setattr(evaluation, 'RATES', (0.01, 1e6))
+    monkeypatch.setattr(evaluator, 'RATES', (0.01, 1e6))
     record = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
     text, valid = _text(TEXT[:60], vocabulary, TEXT), _text(TEXT[40:110], vocabulary, TEXT)
     methods = Methods(baselines=True, cache=True, dynamic=True)
     together = [model, models['gru']]
     found, of_valid = (
-        evaluation.evaluate(together, record, one, methods=methods, training=vocabulary.encode(TEXT), valid=valid)
+        evaluator.evaluate(together, record, one, methods=methods, training=vocabulary.encode(TEXT), valid=valid)
         for one in (text, valid)
     )
     assert (found.dynamic_rate, found.chosen_here) == (0.01, False)
@@ -53,13 +53,16 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
     assert {'model_2', 'model_dynamic', 'model_2_dynamic_cache', 'kneser_ney_7_cache'} <= found.nats.keys()
     for mixture, parts in (('mixture', ['model', 'model_2', 'kneser_ney_4']), ('mixture_adaptive', static)):
         assert of_valid.nats[mixture] <= min(of_valid.nats[name] for name in parts) + 1e-6
-    alone = evaluation.evaluate([model], record, text, methods=Methods(dynamic=True))
+    given = evaluator.evaluate([model], record, text, methods=Methods(dynamic=True, dynamic_rate=0.01))
+    assert given.nats['model_dynamic'] == found.nats['model_dynamic']
+    assert 'too good' not in evaluation.report(given)
+    alone = evaluator.evaluate([model], record, text, methods=Methods(dynamic=True))
     assert 'chosen on this very text: the figures are too good' in evaluation.report(alone)
 
 
 def test_figures_of_a_text_agree_with_each_other(model, vocabulary):
     recorded = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
-    figures = evaluation.evaluate([model], recorded, _text(TEXT[:40] + '囧', vocabulary)).to_dict()
+    figures = evaluator.evaluate([model], recorded, _text(TEXT[:40] + '囧', vocabulary)).to_dict()
     assert (figures['num_characters'], figures['num_predicted'], figures['unknown_rate']) == (41, 39, 1 / 41)
     for row in (figures, figures['unigram'], figures['uniform']):
         assert row['perplexity'] == pytest.approx(math.exp(row['nats_per_character']))
@@ -79,7 +82,7 @@ def test_unknown_characters_have_the_probability_of_the_unknown_character(model)
     """Rare in training, all of them the one character in the text: the unigram baseline counts it as that."""
     vocabulary = Vocabulary.from_text(TEXT, min_count=13)
     recorded = RunRecord(Config(), vocabulary, '', tuple(range(len(vocabulary))))
-    figures = evaluation.evaluate([model], recorded, _text('囧😀囧', vocabulary)).to_dict()
+    figures = evaluator.evaluate([model], recorded, _text('囧😀囧', vocabulary)).to_dict()
     total, of_unknown = sum(recorded.counts) + len(vocabulary), recorded.counts[vocabulary.unknown_id] + 1
     assert figures['unigram']['perplexity'] == pytest.approx(total / of_unknown)
     assert figures['unknown_rate'] == 1

@@ -1,0 +1,110 @@
+"""Evaluates runs on their held-out parts or on other texts."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from data.corpus import text_sha256
+from data.errors import InputError
+from data.split import Parts, split
+from pipeline import devices, novelty, run_directory
+from pipeline.checkpoints import load_model
+from pipeline.config import DataConfig
+from pipeline.dataset import EncodedText, load_corpus
+from pipeline.evaluation import Evaluation
+from pipeline.evaluator import Methods, evaluate
+from pipeline.model import CharRNN
+from pipeline.run_directory import RunRecord
+
+
+def evaluate_runs(
+    run_dirs: Sequence[pathlib.Path],
+    which: str | None,
+    part: str | None,
+    text_settings: dict[str, Any],
+    methods: Methods,
+) -> tuple[list[pathlib.Path], str, Evaluation]:
+    """Evaluates checkpoints of runs on a text.
+
+    Args:
+      run_dirs: the runs; all have the same corpus, the same parts of it and the same vocabulary.
+      which: one of `config.CHECKPOINTS`; None: the best if a run has one, else the latest.
+      part: one of `config.PARTS`, a held-out part of the runs; None: test if the runs have one, else valid.
+      text_settings: fields of `DataConfig` that name another text; line breaks are read as in training unless it has
+        `newlines`. Empty: the held-out part.
+      methods: what else to evaluate.
+
+    Returns:
+      The paths of the checkpoints, the name of the text and its evaluation.
+
+    Raises:
+      InputError: a run, a checkpoint or the text cannot be read, or the runs cannot be evaluated together.
+    """
+    records = [run_directory.read(run_dir) for run_dir in run_dirs]
+    _check_alike(run_dirs, records)
+    run_dir, record = run_dirs[0], records[0]
+    parts = None
+    if not text_settings or methods.baselines or methods.novelty or len(run_dirs) > 1:
+        parts = _parts(run_dir, record)
+    valid = None
+    if text_settings:
+        data = DataConfig(**{'newlines': record.config.data.newlines} | text_settings)
+        name = data.corpus
+        text = EncodedText.from_text(load_corpus(data).text, record.vocabulary, name)
+    else:
+        part = part or ('test' if record.config.data.test_fraction else 'valid')
+        name = f'the {part} part of {record.config.data.corpus}'
+        text = held_out_part(run_dir, record, part)
+    if parts and parts.valid and part != 'valid':
+        valid = held_out_part(run_dir, record, 'valid')
+    training = record.vocabulary.encode(parts.training) if parts and methods.baselines else None
+    devices.prepare()
+    models = [CharRNN(one.config.model, len(one.vocabulary)) for one in records]
+    checkpoints = [load_model(one, model, which) for one, model in zip(run_dirs, models, strict=True)]
+    found = evaluate(models, record, text, methods=methods, training=training, valid=valid)
+    if parts and methods.novelty:
+        (prefix, *_) = (*record.config.training.prefixes, parts.training[:1])
+        copies = novelty.measure(models[0], record.vocabulary, prefix, parts.training)
+        found = dataclasses.replace(found, novelty=copies)
+    return checkpoints, name, found
+
+
+def _check_alike(run_dirs: Sequence[pathlib.Path], records: Sequence[RunRecord]) -> None:
+    """Raises `InputError` unless all runs have the same text, parts and vocabulary as the first."""
+    for run_dir, record in zip(run_dirs[1:], records[1:], strict=True):
+        for what, first, other in (
+            ('corpus', records[0].corpus_sha256, record.corpus_sha256),
+            ('valid_fraction', records[0].config.data.valid_fraction, record.config.data.valid_fraction),
+            ('test_fraction', records[0].config.data.test_fraction, record.config.data.test_fraction),
+            ('min_count', records[0].config.data.min_count, record.config.data.min_count),
+        ):
+            if first != other:
+                raise InputError(
+                    f'run_dir {str(run_dir)!r} cannot be mixed with {str(run_dirs[0])!r}: their {what} differs. Give '
+                    f'runs on the same parts of the same text.'
+                )
+
+
+def held_out_part(run_dir: pathlib.Path, record: RunRecord, part: str) -> EncodedText:
+    """Returns a held-out part of the corpus of a run, one of `config.PARTS`, after the text that precedes it.
+
+    Raises:
+      InputError: the run does not have this part, or its corpus has changed since.
+    """
+    if not getattr(record.config.data, f'{part}_fraction'):
+        raise InputError(
+            f'run_dir {str(run_dir)!r} has no {part} part: {part}_fraction=0. Evaluate on another text with --corpus, '
+            f'or train with --{part}_fraction=0.1.'
+        )
+    parts = _parts(run_dir, record)
+    before = parts.training + (parts.valid if part == 'test' else '')
+    return EncodedText.from_text(getattr(parts, part), record.vocabulary, f'the {part} part', before)
+
+
+def _parts(run_dir: pathlib.Path, record: RunRecord) -> Parts:
+    """Returns the parts of the corpus of a run. Raises `InputError` if it has changed since."""
+    data = record.config.data
+    text = load_corpus(data).text
+    run_directory.check_same(run_dir, record, record.config, text_sha256(text))
+    return split(text, data.valid_fraction, data.test_fraction)
