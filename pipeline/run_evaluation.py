@@ -45,7 +45,7 @@ def evaluate_runs(
     _check_alike(run_dirs, records)
     run_dir, record = run_dirs[0], records[0]
     parts = None
-    if not text_settings or methods.baselines or methods.novelty or len(run_dirs) > 1:
+    if not text_settings or methods.baselines or methods.novelty or methods.dynamic or len(run_dirs) > 1:
         parts = _parts(run_dir, record)
     valid = None
     if text_settings:
