@@ -130,9 +130,9 @@ class CharRNN(tf.Module):
 
     def _logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """`[..., H]` -> `[..., V]`."""
-        output = hidden if self.w_hq is None else tf.tensordot(hidden, self.w_hq, 1)
+        output = hidden if self.w_hq is None else _product(hidden, self.w_hq)
         if self.config.tie_embeddings:
-            output = tf.tensordot(output, self.embedding, [[-1], [1]])
+            output = _product(output, self.embedding, transpose=True)
         return output + self.b_q
 
     def _by_layer(self, state: State) -> list[State]:
@@ -157,8 +157,18 @@ def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
 
 def _projected(below: tf.Tensor, layer: Layer) -> tf.Tensor:
     """Returns `X W_xh + b_h`, `[..., G·H]`; X is ids `[...] int32` (as one-hot rows) or hidden states `[..., H]`."""
-    product = tf.gather(layer.w_xh, below) if below.dtype.is_integer else tf.tensordot(below, layer.w_xh, 1)
+    product = tf.gather(layer.w_xh, below) if below.dtype.is_integer else _product(below, layer.w_xh)
     return product + layer.b_h
+
+
+def _product(values: tf.Tensor, weights: tf.Tensor, transpose: bool = False) -> tf.Tensor:
+    """`[..., I]` times `[I, J]`, or `[J, I]` if `transpose`: `[..., J]`.
+
+    For a single step one operation, because tensordot adds several where the number of rows is not known.
+    """
+    if values.shape.rank == 2:
+        return tf.matmul(values, weights, transpose_b=transpose)
+    return tf.tensordot(values, weights, [[-1], [int(transpose)]])
 
 
 def _weight_names(number: int) -> tuple[str, str, str]:
