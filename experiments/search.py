@@ -7,6 +7,7 @@ and continued. The test part is never evaluated. Example:
     --vary=learning_rate=0.005,0.01 --vary=dropout=0,0.5
 """
 
+import hashlib
 import itertools
 import pathlib
 import shlex
@@ -41,10 +42,14 @@ def combinations(train: str, vary: list[str]) -> list[Run]:
             raise InputError(f'vary={entry!r} must be name=value,value,..., such as dropout=0,0.5.')
         choices.append([f'{name}={value}' for value in values.split(',')])
     shared = (*shlex.split(train), *_EVERY_EPOCH)
-    return [
-        Run(','.join(chosen) or 'as-given', (*shared, *(f'--{setting}' for setting in chosen)))
-        for chosen in itertools.product(*choices)
-    ]
+    return [_run(shared, chosen) for chosen in itertools.product(*choices)]
+
+
+def _run(shared: tuple[str, ...], chosen: tuple[str, ...]) -> Run:
+    """Returns a run whose name has its varied settings and a hash of all, so that searches can share a folder."""
+    settings = (*shared, *(f'--{setting}' for setting in chosen))
+    digest = hashlib.sha256(' '.join(settings).encode()).hexdigest()[:6]
+    return Run('-'.join([','.join(chosen) or 'as-given', digest]), settings)
 
 
 def table(runs: list[Run], folder: pathlib.Path) -> str:

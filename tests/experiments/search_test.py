@@ -15,10 +15,12 @@ epoch 2, perplexity 70.00, time 0.25 sec, valid {last}
 def test_every_combination_is_run_with_the_shared_flags():
     runs = combinations('--cell=gru --prefixes="a b"', ['dropout=0,0.5', 'batch_size=8,16,32'])
     assert len({run.name for run in runs}) == len({run.command for run in runs}) == 6
-    assert runs[1].name == 'dropout=0,batch_size=16'
+    assert runs[1].name.startswith('dropout=0,batch_size=16-')
     assert runs[1].flags[:2] == ('--cell=gru', '--prefixes=a b')
     assert runs[1].flags[-2:] == ('--dropout=0', '--batch_size=16')
-    assert [run.name for run in combinations('--cell=gru', [])] == ['as-given']
+    (gru,), (lstm,) = (combinations(f'--cell={cell}', []) for cell in ('gru', 'lstm'))
+    assert gru.name.startswith('as-given-')
+    assert gru.name != lstm.name
 
 
 @pytest.mark.parametrize('vary', ['dropout', 'dropout=', '=1', 'dropout=0,,1'])
@@ -33,7 +35,7 @@ def test_finished_runs_are_ranked_by_their_last_validation_perplexity(tmp_path):
         text = LOG.format(command=run.command, first=f'{first}.00', last=f'{last}.00')
         (tmp_path / f'{run.name}.log').write_text(text, 'utf-8')
     _, *lines = table(runs, tmp_path).splitlines()  # dropout=0.7 has no log yet
-    assert [line.split() for line in lines] == [
+    assert [line.rpartition('-')[0].split() for line in lines] == [
         ['40.00', '40.00', '2', '0.8', 'dropout=0.3'],
         ['55.00', '30.00', '1', '0.8', 'dropout=0.5'],
         ['60.00', '50.00', '1', '0.8', 'dropout=0'],
@@ -44,5 +46,5 @@ def test_run_without_a_validation_part_is_named(tmp_path):
     (run,) = combinations('', [])
     text = LOG.format(command=run.command, first=1, last=1).replace(', valid 1', '')
     (tmp_path / f'{run.name}.log').write_text(text, 'utf-8')
-    with pytest.raises(InputError, match=r'as-given has no validation part: add --valid_fraction'):
+    with pytest.raises(InputError, match=r'as-given-\w+ has no validation part: add --valid_fraction'):
         table([run], tmp_path)
