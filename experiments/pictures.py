@@ -21,7 +21,6 @@ _STEPS = ('#86b8e0', '#4a8cc2', '#1f5f99', '#0b2f57')
 _INK, _GRID = '#333333', '#dddddd'
 _PANEL, _LEGEND = (3.0, 2.9), 1.7  # inches
 _HIGHEST = 2000.0  # perplexity: about that of a uniform model, V
-_HELD_OUT_EPOCHS = 40
 
 Logs = dict[str, Log]
 
@@ -73,7 +72,6 @@ def _pictures(logs: Logs) -> dict[str, tuple[list[Panel], str, str, tuple[float,
         'clipping': ([Panel('', _clipping(logs))], 'epoch', 'loss, nats a character', None),
         'bptt': ([Panel(f'{schedule} rate', _bptt(logs, schedule)) for schedule in ('constant', 'cosine')], *common),
         'grid': ([Panel(f'T = {t}', _grid(logs, t)) for t in plan.NUM_STEPS], *common),
-        'heldout': ([Panel('', _held_out(logs))], 'epoch', 'held-out perplexity', None),
     }
 
 
@@ -125,18 +123,6 @@ def _grid(logs: Logs, num_steps: int) -> list[Line]:
         for hidden, color in zip(plan.HIDDEN_SIZES, _STEPS[::2] + _STEPS[3:], strict=True)
         if (name := plan.grid_name(hidden, rate, num_steps)) in logs
     ]
-
-
-def _held_out(logs: Logs) -> list[Line]:
-    """Returns a curve per run, over the first epochs, which contain its minimum."""
-    styles = zip(('heldout-best-seed0', 'heldout-rnn-alike', 'heldout-rnn'), (_BLUE, _RED, _RED), '-:-', strict=True)
-    lines = []
-    for name, color, style in styles:
-        if name in logs:
-            first = logs[name].epochs[:_HELD_OUT_EPOCHS]
-            x, y = [epoch.number for epoch in first], [epoch.valid for epoch in first]
-            lines.append(Line(report.HELD_OUT[name], x, y, color, style))
-    return lines
 
 
 def _band(logs: Logs, names: Iterable[str], label: str, color: str) -> list[Line]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 
 ROOT = pathlib.Path(__file__).parent.parent
 PRESETS = pathlib.Path('pipeline/presets')  # relative to the root of the checkout
@@ -13,9 +12,6 @@ HIDDEN_SIZES, RATES, NUM_STEPS = (64, 256, 512), (10, 100, 1000), (16, 35, 70)
 SEEDS, CELL_SEEDS = range(5), range(3)
 CLIPPING_RATES = (100, 10, 1, 0.1)
 BPTT_WINDOWS = (1, 2, 4, 8)
-SIMILAR_RNN = ('--cell=rnn', '--learning_rate=0.005', '--num_epochs=10')  # a plain RNN diverges at the preset's rate
-
-_DATA_FLAG = re.compile(r'--(corpus|encoding|newlines|max_characters|valid_fraction|min_count)=')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Run:
         return ' '.join(['python', '-m', 'pipeline.train', *self.flags])
 
 
-def groups(root: pathlib.Path = ROOT) -> dict[str, list[Run]]:
+def groups() -> dict[str, list[Run]]:
     """Returns the plan in the order of running; groups that report seconds come last."""
     return {
         'seeds': _seeds(),
@@ -41,7 +37,6 @@ def groups(root: pathlib.Path = ROOT) -> dict[str, list[Run]]:
         'relu': [_section(f'relu-{s}', f'--sampling={s}', '--activation=relu') for s in ('random', 'consecutive')],
         'clipping': [_clipping_off(rate) for rate in CLIPPING_RATES],
         'samples': [_samples()],
-        'heldout': _held_out(root),
         'bptt': [_bptt(windows, schedule) for schedule in ('constant', 'cosine') for windows in BPTT_WINDOWS],
         'grid': [_grid(h, rate, t) for h in HIDDEN_SIZES for rate in RATES for t in NUM_STEPS if grid_has(rate, t)],
     }
@@ -93,18 +88,3 @@ def _bptt(windows: int, schedule: str) -> Run:
 def _grid(hidden_size: int, rate: int, num_steps: int) -> Run:
     flags = (f'--hidden_size={hidden_size}', f'--learning_rate={rate}', f'--num_steps={num_steps}')
     return _section(grid_name(hidden_size, rate, num_steps), *flags)
-
-
-def _held_out(root: pathlib.Path) -> list[Run]:
-    """Returns the best preset, an RNN with similar training and the section's RNN and training, on the same text.
-
-    Their logs have every epoch, so that they can be compared by seconds of training.
-    """
-    preset = PRESETS / 'best.flags'
-    data_flags = [line for line in (root / preset).read_text('utf-8').splitlines() if _DATA_FLAG.match(line)]
-    silent = ('--sample_every=1', *SILENT[1:])
-    return [
-        *(Run(f'heldout-best-seed{seed}', (f'--flagfile={preset}', f'--seed={seed}', *silent)) for seed in CELL_SEEDS),
-        Run('heldout-rnn-alike', (f'--flagfile={preset}', *SIMILAR_RNN, *silent)),
-        Run('heldout-rnn', (*data_flags, *silent)),
-    ]

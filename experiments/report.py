@@ -16,12 +16,6 @@ CELL_EPOCHS = (40, 80, 120, 160)
 SECTION = {'random': (69.88, 9.01, 2.70, 1.53, 1.31), 'consecutive': (60.02, 7.08, 1.99, 1.28, 1.16)}
 # The book's PyTorch port at epoch 160. Its text still has 1.44 for the GRU, from a formula that it later corrected.
 PORT = {'gru': 1.815, 'lstm': 4.27}
-HELD_OUT = {
-    **{f'heldout-best-seed{seed}': f'best.flags, seed {seed}' for seed in plan.CELL_SEEDS},
-    'heldout-rnn-alike': f'best.flags with {" ".join(plan.SIMILAR_RNN)}',
-    'heldout-rnn': "the section's RNN and training",
-}
-HELD_OUT_SECONDS = 300
 
 _BLOCK = re.compile(r'(<!-- table: (\w+) -->\n)(?:(?!<!-- ).*\n)*(<!-- end -->)')
 _FIRST_EPOCHS = (1, 2, 3, 4, 5, 10, 20, 50)
@@ -34,21 +28,24 @@ Logs = dict[str, Log]
 
 def update(logs: Logs) -> None:
     """Renders the document in place."""
-    DOCUMENT.write_text(render(DOCUMENT.read_text('utf-8'), logs), 'utf-8')
+    DOCUMENT.write_text(render(DOCUMENT.read_text('utf-8'), tables(logs)), 'utf-8')
 
 
-def render(document: str, logs: Logs) -> str:
-    """Returns the document with its tables rendered from `logs`; the rest is unchanged.
+def tables(logs: Logs) -> dict[str, str]:
+    """Returns the tables of the document, by name."""
+    return {name: table(logs) for name, table in TABLES.items()}
+
+
+def render(document: str, rendered: dict[str, str]) -> str:
+    """Returns the document with the `rendered` tables between the markers of their names; the rest is unchanged.
 
     Raises:
       InputError: the markers in the document do not match the tables.
     """
     names = [match[2] for match in _BLOCK.finditer(document)]
-    if sorted(names) != sorted(TABLES):
-        raise InputError(
-            f'docs/experiments.md has markers for {sorted(names)}; it needs one for each of {sorted(TABLES)}.'
-        )
-    return _BLOCK.sub(lambda match: f'{match[1]}{TABLES[match[2]](logs)}\n{match[3]}', document)
+    if sorted(names) != sorted(rendered):
+        raise InputError(f'the document has markers for {sorted(names)}; it needs one for each of {sorted(rendered)}.')
+    return _BLOCK.sub(lambda match: f'{match[1]}{rendered[match[2]]}\n{match[3]}', document)
 
 
 def seeds(logs: Logs) -> str:
@@ -144,25 +141,6 @@ def grid(logs: Logs) -> str:
     return _table('grid', ['hidden', 'T', *(f'rate {rate}' for rate in plan.RATES), 's/epoch'], rows)
 
 
-def heldout(logs: Logs) -> str:
-    """Renders the lowest held-out perplexity of each run within five minutes of training."""
-    rows = []
-    for name, label in HELD_OUT.items():
-        if name in logs:
-            log = logs[name]
-            within = [(s, e) for s, e in zip(seconds_so_far(log), log.epochs, strict=True) if s <= HELD_OUT_SECONDS]
-            at, best = min(within, key=lambda pair: pair[1].valid)
-            row = [_link(name, label), _number(best.valid), _number(best.perplexity), best.number, f'{at:.0f}']
-            rows.append([*row, f'{within[-1][0]:.0f}'])
-    header = ['', 'lowest held-out perplexity', 'training perplexity', 'at epoch', 'after seconds', 'seconds trained']
-    return _table('heldout', header, rows)
-
-
-def seconds_so_far(log: Log) -> list[float]:
-    """Returns the seconds of training up to each epoch, without evaluations; the log must have every epoch."""
-    return list(itertools.accumulate(epoch.seconds for epoch in log.epochs))
-
-
 TABLES: dict[str, Callable[[Logs], str]] = {
     'seeds': seeds,
     'cells': cells,
@@ -173,7 +151,6 @@ TABLES: dict[str, Callable[[Logs], str]] = {
     'bptt': lambda logs: _bptt(logs, 'constant'),
     'bptt_cosine': lambda logs: _bptt(logs, 'cosine'),
     'grid': grid,
-    'heldout': heldout,
 }
 
 

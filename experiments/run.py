@@ -1,7 +1,8 @@
 """Runs the section's exercises and renders docs/experiments.md.
 
 Trains each run of the plan that does not have a log yet (`--redo`: every run), one after another, and writes its output
-to docs/logs/experiments/<name>.log. Then renders the tables and pictures of the document from all logs. Examples:
+to docs/logs/experiments/<name>.log. Then renders the tables and pictures of the document from all
+logs, and the tables of docs/quality.md from its own. Examples:
 
   python -m experiments.run --list
   python -m experiments.run --only=seeds,relu
@@ -21,7 +22,7 @@ from absl import flags
 from data.download import data_home
 from data.errors import InputError
 from data.files import write_whole
-from experiments import logs, pictures, plan, report
+from experiments import logs, pictures, plan, quality, report
 from pipeline import program
 
 _FLAGS = flags.FLAGS
@@ -104,6 +105,7 @@ def main() -> None:
         _run_all([run for runs in groups.values() for run in runs if _FLAGS.redo or not is_done(run)])
     found = logs.read_all()
     report.update(found)
+    quality.update()
     pictures.draw_all(found)
 
 

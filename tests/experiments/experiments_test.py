@@ -51,20 +51,6 @@ def test_names_and_commands_are_unique():
     assert len(set(commands)) == len(commands)
 
 
-def test_best_preset_and_the_section_are_compared_on_the_same_text(tmp_path, monkeypatch):
-    presets = tmp_path / plan.PRESETS
-    presets.mkdir(parents=True)
-    data_flags = ['--corpus=jaychou', '--valid_fraction=0.2', '--min_count=2']
-    (presets / 'best.flags').write_text('\n'.join(['# Best', *data_flags, '--cell=lstm', '--num_epochs=9']), 'utf-8')
-    *best, similar_rnn, rnn = plan.groups(tmp_path)['heldout']
-    monkeypatch.chdir(tmp_path)
-    assert [_config(run).model.cell for run in (*best, similar_rnn)] == ['lstm'] * 3 + ['rnn']
-    assert [_config(run).training.num_epochs for run in (*best, similar_rnn)] == [9, 9, 9, 10]
-    expected = {'corpus': 'jaychou', 'valid_fraction': 0.2, 'min_count': 2}
-    silent = {'sample_every': 1, 'sample_length': 0, 'prefixes': ()}
-    assert _config(rnn) == Config().replace(expected | silent)
-
-
 def test_log_is_parsed():
     log = logs.parse(LOG)
     assert log.command == 'python -m pipeline.train --corpus=lyrics'
@@ -112,33 +98,24 @@ def test_table_of_samples_has_the_first_epoch_below_each_level():
     assert [row.split(' | ')[:3] for row in table] == [['| 10', '10', '7.25']]
 
 
-def test_held_out_runs_are_compared_within_five_minutes_of_training():
-    line = 'epoch {}, perplexity 2.00, time {} sec, valid {}\n'
-    best = logs.parse('$ a\n' + line.format(1, 5, 40) + line.format(2, 3, 30) + line.format(3, 3, 35))
-    rnn = logs.parse('$ b\n' + line.format(1, 100, 60) + line.format(2, 199, 50) + line.format(3, 2, 20))
-    rows = report.heldout({'heldout-best-seed0': best, 'heldout-rnn': rnn}).splitlines()[2:4]
-    assert [row.split(' | ')[1] for row in rows] == ['30.00', '50.00']
-    assert [row.split(' | ')[3:] for row in rows] == [['2', '8', '11 |'], ['2', '299', '299 |']]
-
-
 def test_only_the_text_between_table_markers_is_replaced():
     blocks = {name: f'<!-- table: {name} -->\nold\n<!-- end -->' for name in report.TABLES}
     document = 'prose 1.31\n\n' + '\n\nmore\n\n'.join(blocks.values()) + '\n\nend\n'
     found = {'samples': logs.parse(LOG)}
-    rendered = report.render(document, found)
+    rendered = report.render(document, report.tables(found))
     expected = document
     for name, block in blocks.items():
         expected = expected.replace(block, block.replace('old', report.TABLES[name](found)))
     assert rendered == expected
     assert 'old' not in rendered
-    assert report.render(rendered, found) == rendered
+    assert report.render(rendered, report.tables(found)) == rendered
 
 
 @pytest.mark.parametrize('change', [('table: seeds', 'table: sedes'), ('<!-- end -->', '')])
 def test_missing_or_unknown_table_marker_is_an_error(change):
     document = '\n'.join(f'<!-- table: {name} -->\n<!-- end -->' for name in report.TABLES)
     with pytest.raises(InputError, match=r'has markers for .* needs one for each of'):
-        report.render(document.replace(*change), {})
+        report.render(document.replace(*change), report.tables({}))
 
 
 def test_every_log_belongs_to_the_plan_and_the_document_equals_the_logs():
@@ -146,4 +123,4 @@ def test_every_log_belongs_to_the_plan_and_the_document_equals_the_logs():
     found = logs.read_all()
     assert {name: log.command for name, log in found.items()} == {name: commands.get(name) for name in found}
     document = report.DOCUMENT.read_text('utf-8')
-    assert report.render(document, found) == document, 'run: make experiments ARGS=--render_only'
+    assert report.render(document, report.tables(found)) == document, 'run: make experiments ARGS=--render_only'
