@@ -67,9 +67,9 @@ def generator(model, vocabulary) -> Generator:
 
 @pytest.fixture(scope='session')
 def models(model, vocabulary) -> dict[str, CharRNN]:
-    """One model of each cell, by its name; the lstm has two layers."""
+    """One model of each cell, by its name; the gru has tied embeddings and the lstm two layers."""
     configs = [
-        ModelConfig(cell='gru', hidden_size=16, init_scale=0.5),
+        ModelConfig(cell='gru', hidden_size=16, init_scale=0.5, embedding_size=12, tie_embeddings=True),
         ModelConfig(cell='lstm', num_layers=2, hidden_size=16, init_scale=0.5),
     ]
     return {'rnn': model} | {config.cell: CharRNN(config, len(vocabulary), seed=3) for config in configs}
