@@ -85,6 +85,14 @@ _CELLS = {
 }
 
 
+def without_embeddings(p: Parameters, tied: bool) -> Parameters:
+    """The weights of the model on one-hot rows that computes the same: the products with the embeddings multiplied out."""
+    if 'embedding' not in p:
+        return p
+    output = p.get('w_hq', np.eye(len(p['w_hh']))) @ p['embedding'].T if tied else p['w_hq']
+    return p | {'w_xh': p['embedding'] @ p['w_xh'], 'w_hq': output}
+
+
 def _layer_names(p: Parameters) -> list[list[str]]:
     suffixes = ['', *(f'_{number}' for number in range(2, len(p)) if f'w_xh_{number}' in p)]
     return [[f'{name}{suffix}' for name in ('w_xh', 'w_hh', 'b_h')] for suffix in suffixes]

@@ -143,7 +143,7 @@ def test_loss_and_gradients_equal_the_equations(model, ids):
 
     as_float64 = {name: v.numpy().astype(float) for name, v in parameters.items()}
     expected_loss, expected, expected_last = oracle.loss_and_gradients(
-        _one_hot(as_float64, model.config.tie_embeddings),
+        oracle.without_embeddings(as_float64, model.config.tie_embeddings),
         ids.numpy(),
         targets.numpy(),
         tuple(part.numpy().astype(float) for part in state),
@@ -157,16 +157,8 @@ def test_loss_and_gradients_equal_the_equations(model, ids):
         assert _relative_error(gradients[name], truth) <= 1e-5, name
 
 
-def _one_hot(p: oracle.Parameters, tied: bool) -> oracle.Parameters:
-    """The weights of the model without embeddings that computes the same: its products with them, multiplied out."""
-    if 'embedding' not in p:
-        return p
-    output = p.get('w_hq', np.eye(H)) @ p['embedding'].T if tied else p['w_hq']
-    return p | {'w_xh': p['embedding'] @ p['w_xh'], 'w_hq': output}
-
-
 def _through_embeddings(gradients: oracle.Parameters, p: oracle.Parameters, tied: bool) -> oracle.Parameters:
-    """The gradients of the weights `p` from those of `_one_hot(p)`, by the chain rule."""
+    """The gradients of the weights `p` from those of `oracle.without_embeddings(p)`, by the chain rule."""
     if 'embedding' not in p:
         return gradients
     found = gradients | {'w_xh': p['embedding'].T @ gradients['w_xh']}
