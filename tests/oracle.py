@@ -86,7 +86,7 @@ _CELLS = {
 
 
 def without_embeddings(p: Parameters, tied: bool) -> Parameters:
-    """The weights of the model on one-hot rows that computes the same: the products with the embeddings multiplied out."""
+    """The weights of the model on one-hot rows that computes the same: embeddings are multiplied out."""
     if 'embedding' not in p:
         return p
     output = p.get('w_hq', np.eye(len(p['w_hh']))) @ p['embedding'].T if tied else p['w_hq']
