@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import tensorflow as tf
 
@@ -245,10 +245,20 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
     if not path:
         raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
     with _reading(path):
-        is_averaged = tf.train.load_checkpoint(str(path)).has_tensor(_VALUE.format('averaged/b_q'))
-    part = 'averaged' if is_averaged else 'model'
+        reader = tf.train.load_checkpoint(str(path))
+        part = 'averaged' if reader.has_tensor(_VALUE.format('averaged/b_q')) else 'model'
+        _check_shapes(reader.get_variable_to_shape_map(), model, part)
     _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(**{part: model})), path)
     return path
+
+
+def _check_shapes(shapes: Mapping[str, list[int]], model: tf.Module, part: str) -> None:
+    """Raises `ValueError` for a weight of another shape; TensorFlow would add warnings to its own error."""
+    for variable in model.trainable_variables:
+        name = variable.name.split(':')[0]
+        found = shapes.get(_VALUE.format(f'{part}/{name}'), variable.shape.as_list())
+        if found != variable.shape.as_list():
+            raise ValueError(f'{name} has the shape {found}, but the run needs {variable.shape.as_list()}')
 
 
 def _restore(checkpoint: tf.train.Checkpoint, path: pathlib.Path) -> None:

@@ -218,6 +218,18 @@ def test_checkpoint_without_a_variable_of_the_model_is_refused(tmp_path):
         load_model(tmp_path, larger.model)
 
 
+def test_checkpoint_of_another_shape_is_one_line(tmp_path, caplog):
+    """TensorFlow logs a warning for each value that it has not restored."""
+    Checkpoints(tmp_path, _Root(), EVERY_STEP).save(1)
+    model = tf.Module()
+    model.weight = tf.Variable(tf.zeros([7]), name='weight')
+    with pytest.raises(
+        InputError, match=r'ckpt-1 cannot be read: weight has the shape \[3\], but the run needs \[7\]$'
+    ):
+        load_model(tmp_path, model)
+    assert not caplog.records
+
+
 def test_load_model_prefers_the_best_checkpoint(tmp_path):
     root = _Root()
     checkpoints, best = Checkpoints(tmp_path, root, EVERY_STEP), BestCheckpoint(tmp_path, root.model)
