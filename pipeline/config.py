@@ -73,14 +73,13 @@ class DataConfig:
     max_characters: int = setting(0, 'Use only this many characters from the start of the text. 0: all.', lowest=0)
     valid_fraction: float = setting(
         0.0,
-        'Fraction of the text, taken from its end, that is held out to choose the best weights. 0: nothing.',
+        'Fraction of the text, from its end or before the --test_fraction, that chooses the best weights. 0: nothing.',
         lowest=0.0,
         below=1.0,
     )
     test_fraction: float = setting(
         0.0,
-        'Fraction of the text, taken from its end, after the --valid_fraction, that only pipeline.evaluate reads. '
-        '0: nothing.',
+        'Fraction of the text, from its end, that only pipeline.evaluate reads. 0: nothing.',
         lowest=0.0,
         below=1.0,
     )

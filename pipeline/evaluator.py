@@ -86,12 +86,12 @@ def evaluate(
       record: of the runs; their vocabularies are the same.
       text: the text.
       methods: what else to evaluate.
-      training: `[N] int32`, the training part; only for the baselines.
+      training: `[N] int32`, the training part, for the baselines; None: without them.
       valid: another text, to choose the learning rate of dynamic evaluation and the weights of mixtures on; None: no
         mixtures.
     """
     size = len(record.vocabulary)
-    evaluator = _Evaluator(models, record, training if methods.baselines else None, methods.cache)
+    evaluator = _Evaluator(models, record, training, methods.cache)
     rate, chosen_here = methods.dynamic_rate, False
     if methods.dynamic and rate is None:
         rate, chosen_here = evaluator.best_rate(text if valid is None else valid), valid is None
@@ -100,8 +100,8 @@ def evaluate(
         losses |= _mixtures(evaluator.losses(valid, rate), losses)
     nats = {name: mean(found) for name, found in losses.items()}
     nats |= {'unigram': unigram_nats(text.targets, np.array(record.counts)), 'uniform': uniform_nats(size)}
-    evaluation = Evaluation(text.num_characters, len(text.targets), text.unknown_rate, nats, dynamic_rate=rate)
-    evaluation = dataclasses.replace(evaluation, chosen_here=chosen_here)
+    counts = text.num_characters, len(text.targets), text.unknown_rate
+    evaluation = Evaluation(*counts, nats, dynamic_rate=rate, chosen_here=chosen_here)
     if training is None:
         return evaluation
     new = _is_new(training, text, size)

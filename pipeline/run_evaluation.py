@@ -44,20 +44,19 @@ def evaluate_runs(
     records = [run_directory.read(run_dir) for run_dir in run_dirs]
     _check_alike(run_dirs, records)
     run_dir, record = run_dirs[0], records[0]
-    parts = None
-    if not text_settings or methods.baselines or methods.novelty or methods.dynamic or len(run_dirs) > 1:
-        parts = _parts(run_dir, record)
+    needs_parts = not text_settings or methods.baselines or methods.novelty or methods.dynamic or len(run_dirs) > 1
+    parts = _parts(run_dir, record) if needs_parts else None
     valid = None
-    if text_settings:
+    if parts is None or text_settings:
         data = DataConfig(**{'newlines': record.config.data.newlines} | text_settings)
         name = data.corpus
         text = EncodedText.from_text(load_corpus(data).text, record.vocabulary, name)
     else:
         part = part or ('test' if record.config.data.test_fraction else 'valid')
         name = f'the {part} part of {record.config.data.corpus}'
-        text = held_out_part(run_dir, record, part)
+        text = held_out_part(run_dir, record, part, parts)
     if parts and parts.valid and part != 'valid':
-        valid = held_out_part(run_dir, record, 'valid')
+        valid = held_out_part(run_dir, record, 'valid', parts)
     training = record.vocabulary.encode(parts.training) if parts and methods.baselines else None
     devices.prepare()
     models = [CharRNN(one.config.model, len(one.vocabulary)) for one in records]
@@ -86,18 +85,17 @@ def _check_alike(run_dirs: Sequence[pathlib.Path], records: Sequence[RunRecord])
                 )
 
 
-def held_out_part(run_dir: pathlib.Path, record: RunRecord, part: str) -> EncodedText:
-    """Returns a held-out part of the corpus of a run, one of `config.PARTS`, after the text that precedes it.
+def held_out_part(run_dir: pathlib.Path, record: RunRecord, part: str, parts: Parts) -> EncodedText:
+    """Returns one of `config.PARTS` of the corpus of a run, whose parts are `parts`, after the text that precedes it.
 
     Raises:
-      InputError: the run does not have this part, or its corpus has changed since.
+      InputError: the run does not have this part, or it is too short.
     """
     if not getattr(record.config.data, f'{part}_fraction'):
         raise InputError(
             f'run_dir {str(run_dir)!r} has no {part} part: {part}_fraction=0. Evaluate on another text with --corpus, '
             f'or train with --{part}_fraction=0.1.'
         )
-    parts = _parts(run_dir, record)
     before = parts.training + (parts.valid if part == 'test' else '')
     return EncodedText.from_text(getattr(parts, part), record.vocabulary, f'the {part} part', before)
 

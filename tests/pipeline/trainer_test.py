@@ -256,6 +256,16 @@ def test_reset_rows_start_from_a_zero_state():
     assert float(always._gradients(inputs, targets, state)[0]) == float(from_zero)
 
 
+def test_context_windows_of_reset_rows_start_from_a_zero_state():
+    """The state that is carried on is the one after the first context window, read from zero."""
+    trainer = _trainer('consecutive', bptt_windows=2, state_reset_rate=1 - 1e-12)
+    trainer.optimizer.iterations.assign(1)
+    inputs, targets = next(iter(minibatches(trainer.windows, tf.constant(IDS), 1, 2)))
+    *_, carried = trainer._gradients(inputs, targets, (tf.random.stateless_normal([B, H], [1, 2]),))
+    _, expected = trainer.model(inputs[:, :T], trainer.model.zero_state(B))
+    np.testing.assert_array_equal(carried[0], expected[0])
+
+
 def test_reset_rows_are_a_random_fraction_and_depend_on_the_step():
     trainer = _trainer('consecutive', state_reset_rate=0.3)
     ones = (tf.ones([B, H]),)
