@@ -53,6 +53,10 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
     assert {'model_2', 'model_dynamic', 'model_2_dynamic_cache', 'kneser_ney_7_cache'} <= found.nats.keys()
     for mixture, parts in (('mixture', ['model', 'model_2', 'kneser_ney_4']), ('mixture_adaptive', static)):
         assert of_valid.nats[mixture] <= min(of_valid.nats[name] for name in parts) + 1e-6
+    weights_of_here = evaluator.evaluate(
+        together, record, text, methods=Methods(baselines=True), training=vocabulary.encode(TEXT), valid=text
+    )
+    assert weights_of_here.nats['mixture'] < found.nats['mixture'], 'the weights are not those of the validation part'
     given = evaluator.evaluate([model], record, text, methods=Methods(dynamic=True, dynamic_rate=0.01))
     assert given.nats['model_dynamic'] == found.nats['model_dynamic']
     assert 'too good' not in evaluation.report(given)
