@@ -6,10 +6,19 @@ import glob
 import hashlib
 import os
 import pathlib
+import re
 
 from data import documents, encodings
 from data.download import Remote, fetch, remote_from_url
 from data.errors import InputError
+
+_PTB = Remote(
+    'http://d2l-data.s3-accelerate.amazonaws.com/ptb.zip',
+    'ptb.zip',
+    ('sha256', '310d8f602882a5716613815ed75596e5764ea84ed04c5630eebaaf2b943ec5aa'),
+)
+# The Penn Treebank in Mikolov's preparation comes in three parts; each of its lines begins with a blank.
+_PTB_MEMBERS = {'ptb': 'ptb/ptb.train.txt', 'ptb_valid': 'ptb/ptb.valid.txt', 'ptb_test': 'ptb/ptb.test.txt'}
 
 BUNDLED = {'lyrics': pathlib.Path(__file__).parent / 'corpora' / 'lyrics.txt'}
 REMOTE = {
@@ -28,6 +37,9 @@ REMOTE = {
         'timemachine.txt',
         ('sha1', '090b5e7e70c295757f55df93cb0a180b9691891a'),
     ),
+    'ptb': _PTB,
+    'ptb_valid': _PTB,
+    'ptb_test': _PTB,
 }
 NAMES = (*BUNDLED, *REMOTE)
 
@@ -70,12 +82,15 @@ def load(
         raise InputError(f'encoding={encoding!r} does not go with corpus={corpus}, which is UTF-8: leave encoding out.')
     paths = _paths(corpus)
     try:
-        texts = _texts(paths, encoding, encoding_errors)
+        texts = _texts(paths, encoding, encoding_errors, _PTB_MEMBERS.get(corpus))
     except InputError as error:
         if _is_fetched(corpus):
             raise InputError(f'{error} To fetch it again, delete {paths[0]}.') from error
         raise
-    text = _normalise('\n'.join(texts), newlines)[: max_characters or None]
+    text = '\n'.join(texts)
+    if corpus in _PTB_MEMBERS:
+        text = re.sub('^ ', '', text, flags=re.MULTILINE)
+    text = _normalise(text, newlines)[: max_characters or None]
     if not text.strip():
         raise InputError(f'corpus {corpus!r} {"has only white space" if text else "is empty"}. Give another --corpus.')
     return Corpus(text, len(texts), all(path.is_file() for path in paths))
@@ -86,14 +101,20 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _texts(paths: list[pathlib.Path], encoding: str, encoding_errors: str) -> list[str]:
-    """Returns the text of each document. Raises `InputError` with the messages of all files that cannot be used."""
+def _texts(paths: list[pathlib.Path], encoding: str, encoding_errors: str, member: str | None) -> list[str]:
+    """Returns the text of each document; `member` is the only one of a zip file to read, None: all.
+
+    Raises:
+      InputError: with the messages of all files that cannot be used.
+    """
     texts: list[str] = []
     problems: list[str] = []
     for path in paths:
         try:
             texts.extend(
-                encodings.decode(content, label, encoding, encoding_errors) for label, content in documents.read(path)
+                encodings.decode(content, label, encoding, encoding_errors)
+                for label, content in documents.read(path)
+                if not member or label == f'{path}/{member}'
             )
         except InputError as error:
             problems.append(str(error))

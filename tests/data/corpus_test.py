@@ -262,6 +262,27 @@ def test_known_corpus_in_the_data_home_needs_no_network(tmp_path, monkeypatch):
     assert load('jaychou') == 'put there by hand'
 
 
+def test_parts_of_the_penn_treebank_are_without_the_leading_blank_of_each_line(tmp_path, monkeypatch):
+    monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path))
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
+        for part in ('test', 'train', 'valid'):
+            archive.writestr(f'ptb/ptb.{part}.txt', f' the {part} \n  part \n')
+    for name in ('ptb', 'ptb_valid', 'ptb_test'):
+        monkeypatch.setitem(corpus.REMOTE, name, Remote('http://127.0.0.1:0/', 'x.zip'))
+    assert load('ptb', newlines='keep') == 'the train \n part \n'
+    assert load('ptb_valid', newlines='keep') == 'the valid \n part \n'
+    assert load('ptb_test') == 'the test   part  '
+
+
+def test_penn_treebank_has_the_published_numbers():
+    path = pathlib.Path(os.environ.get('CHARRNN_DATA_HOME', os.devnull)) / 'ptb.zip'
+    if not path.exists():
+        pytest.skip('CHARRNN_DATA_HOME names no folder that holds ptb.zip')
+    texts = [load(name, newlines='keep') for name in ('ptb', 'ptb_valid', 'ptb_test')]
+    assert [len(text) for text in texts] == [5_059_550, 396_412, 446_184]
+    assert len(set(texts[0])) == 50
+
+
 @pytest.mark.parametrize(('newlines', 'text'), [('space', 'a  b c d'), ('keep', 'a\nb\nc\nd')])
 def test_line_breaks(tmp_path, newlines, text):
     r"""The section replaces `\n` and `\r` one by one, so that `\r\n` is two spaces."""
