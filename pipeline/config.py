@@ -70,7 +70,7 @@ class DataConfig:
         'line breaks.',
         choices=NEWLINES,
     )
-    max_characters: int = setting(0, 'Use only this many characters from the start of the text. 0: all.', lowest=0)
+    max_characters: int = setting(0, 'Use only this many characters from the start of --corpus. 0: all.', lowest=0)
     valid_fraction: float = setting(
         0.0,
         'Fraction of the text, from its end or before the --test_fraction, that chooses the best weights. 0: nothing.',
@@ -82,6 +82,12 @@ class DataConfig:
         'Fraction of the text, from its end, that only pipeline.evaluate reads. 0: nothing.',
         lowest=0.0,
         below=1.0,
+    )
+    valid_corpus: str = setting(
+        '', 'Another text, named and read as --corpus, that chooses the best weights: instead of --valid_fraction.'
+    )
+    test_corpus: str = setting(
+        '', 'Another text, named and read as --corpus, that only pipeline.evaluate reads: instead of --test_fraction.'
     )
     min_count: int = setting(
         1,
@@ -100,6 +106,16 @@ class DataConfig:
 
     def __post_init__(self):
         check_fields(self)
+        for part in PARTS:
+            fraction, other = getattr(self, f'{part}_fraction'), getattr(self, f'{part}_corpus')
+            if fraction and other:
+                raise InputError(
+                    f'{part}_fraction={fraction} and {part}_corpus={other!r} both give a {part} part: leave one out.'
+                )
+
+    def has(self, part: str) -> bool:
+        """Returns whether the run has a part, one of `PARTS`."""
+        return bool(getattr(self, f'{part}_fraction') or getattr(self, f'{part}_corpus'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +277,7 @@ class TrainingConfig:
             )
 
 
-# Settings that may change when a run resumes: they do not affect an update. The corpus is compared by its text.
+# Settings that may change when a run resumes: they do not affect an update. The corpora are compared by their texts.
 MAY_CHANGE = frozenset(
     {
         'corpus',
@@ -271,6 +287,8 @@ MAY_CHANGE = frozenset(
         'evaluate_every',
         'early_stopping_patience',
         'sample_every',
+        'valid_corpus',
+        'test_corpus',
         'sample_length',
         'prefixes',
     }
@@ -300,10 +318,10 @@ class Config:
             )
         for name in ('evaluate_every', 'early_stopping_patience'):
             value = getattr(self.training, name)
-            if not self.data.valid_fraction and value not in (0, getattr(TrainingConfig, name)):
+            if not self.data.has('valid') and value not in (0, getattr(TrainingConfig, name)):
                 raise InputError(
                     f'{name}={value} needs a held-out part to evaluate, but valid_fraction=0 holds out nothing. Set '
-                    f'--valid_fraction, such as to 0.1, or leave --{name} out.'
+                    f'--valid_fraction, such as to 0.1, or --valid_corpus, or leave --{name} out.'
                 )
 
     def to_dict(self) -> dict:

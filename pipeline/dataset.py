@@ -7,13 +7,11 @@ import numpy as np
 from data import corpus
 from data.encodings import without_byte_order_marks
 from data.errors import InputError
-from data.split import split
+from data.split import Parts, split
 from data.vocabulary import Vocabulary
-from pipeline.config import DataConfig, TrainingConfig
+from pipeline.config import PARTS, DataConfig, TrainingConfig
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
-
-
 _CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
 
 
@@ -62,11 +60,33 @@ class EncodedText:
 
 
 @dataclasses.dataclass(frozen=True)
+class Texts:
+    """The texts of a run."""
+
+    source: corpus.Corpus
+    """`--corpus`, with the parts that are held out of it."""
+    parts: Parts
+    sha256: str
+    """Of all parts, wherever they are from."""
+
+    @classmethod
+    def load(cls, data: DataConfig) -> 'Texts':
+        """Reads the corpora and splits off the held-out fractions. Raises `InputError` if this cannot be done."""
+        source = load_corpus(data)
+        others = {part: _load_part(data, part) for part in PARTS if getattr(data, f'{part}_corpus')}
+        found = {part: other.text for part, other in others.items()}
+        parts = split(source.text, data.valid_fraction, data.test_fraction)._replace(**found)
+        can_be_read_again = all(one.can_be_read_again for one in (source, *others.values()))
+        source = dataclasses.replace(source, can_be_read_again=can_be_read_again)
+        # The ends of parts of one text do not count: they follow from the settings.
+        return cls(source, parts, corpus.text_sha256('\0'.join(parts) if others else source.text))
+
+
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """The corpus of a run."""
 
     source: corpus.Corpus
-    """All parts."""
     sha256: str
     """Of all parts."""
     training_text: str
@@ -85,15 +105,14 @@ class Dataset:
         Raises:
           InputError: the corpus cannot be read, or a part is too short.
         """
-        source = load_corpus(data)
-        text = source.text
-        parts = split(text, data.valid_fraction, data.test_fraction)
+        texts = Texts.load(data)
+        parts = texts.parts
         vocabulary = Vocabulary.from_text(parts.training, data.min_count)
         valid = None
         if parts.valid:
             valid = EncodedText.from_text(parts.valid, vocabulary, 'the validation part', parts.training)
         ids = vocabulary.encode(parts.training)
-        return cls(source, corpus.text_sha256(text), parts.training, vocabulary, ids, valid, len(parts.test))
+        return cls(texts.source, texts.sha256, parts.training, vocabulary, ids, valid, len(parts.test))
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -116,6 +135,14 @@ class Dataset:
         for prefix in prefixes:
             self.vocabulary.encode(prefix, f'prefix {prefix!r}')
         return prefixes
+
+
+def _load_part(data: DataConfig, part: str) -> corpus.Corpus:
+    name = f'{part}_corpus'
+    try:
+        return load_corpus(dataclasses.replace(data, corpus=getattr(data, name), max_characters=0))
+    except InputError as error:
+        raise InputError(f'--{name}: {str(error).replace("--corpus", f"--{name}")}') from error
 
 
 def load_corpus(data: DataConfig) -> corpus.Corpus:

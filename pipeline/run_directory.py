@@ -189,7 +189,9 @@ def check_same(run_dir: pathlib.Path, recorded: RunRecord, config: Config, corpu
             f'{recorded.config.training.schedule}): {"; ".join(changed)}. {LONGER}.'
         )
     if not changed and corpus_sha256 != recorded.corpus_sha256:
-        changed = [f'the text of --corpus={config.data.corpus} is not the text that the run began with']
+        names = ('corpus', 'valid_corpus', 'test_corpus')
+        given = ', '.join(f'--{name}={getattr(config.data, name)}' for name in names if getattr(config.data, name))
+        changed = [f'the text of {given} is not the text that the run began with']
     if changed:
         raise InputError(
             f'run_dir {str(run_dir)!r} holds another run: {"; ".join(changed)}. Use the same flags and text to '

@@ -5,13 +5,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from data.corpus import text_sha256
 from data.errors import InputError
-from data.split import Parts, split
+from data.split import Parts
 from pipeline import devices, novelty, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
-from pipeline.dataset import EncodedText, load_corpus
+from pipeline.dataset import EncodedText, Texts, load_corpus
 from pipeline.evaluation import Evaluation
 from pipeline.evaluator import Methods, evaluate
 from pipeline.model import CharRNN
@@ -52,8 +51,9 @@ def evaluate_runs(
         name = data.corpus
         text = EncodedText.from_text(load_corpus(data).text, record.vocabulary, name)
     else:
-        part = part or ('test' if record.config.data.test_fraction else 'valid')
-        name = f'the {part} part of {record.config.data.corpus}'
+        data = record.config.data
+        part = part or ('test' if data.has('test') else 'valid')
+        name = getattr(data, f'{part}_corpus') or f'the {part} part of {data.corpus}'
         text = held_out_part(run_dir, record, part, parts)
     if parts and parts.valid and part != 'valid':
         valid = held_out_part(run_dir, record, 'valid', parts)
@@ -91,10 +91,10 @@ def held_out_part(run_dir: pathlib.Path, record: RunRecord, part: str, parts: Pa
     Raises:
       InputError: the run does not have this part, or it is too short.
     """
-    if not getattr(record.config.data, f'{part}_fraction'):
+    if not record.config.data.has(part):
         raise InputError(
             f'run_dir {str(run_dir)!r} has no {part} part: {part}_fraction=0. Evaluate on another text with --corpus, '
-            f'or train with --{part}_fraction=0.1.'
+            f'or train with --{part}_fraction=0.1 or --{part}_corpus.'
         )
     before = parts.training + (parts.valid if part == 'test' else '')
     return EncodedText.from_text(getattr(parts, part), record.vocabulary, f'the {part} part', before)
@@ -102,7 +102,6 @@ def held_out_part(run_dir: pathlib.Path, record: RunRecord, part: str, parts: Pa
 
 def _parts(run_dir: pathlib.Path, record: RunRecord) -> Parts:
     """Returns the parts of the corpus of a run. Raises `InputError` if it has changed since."""
-    data = record.config.data
-    text = load_corpus(data).text
-    run_directory.check_same(run_dir, record, record.config, text_sha256(text))
-    return split(text, data.valid_fraction, data.test_fraction)
+    texts = Texts.load(record.config.data)
+    run_directory.check_same(run_dir, record, record.config, texts.sha256)
+    return texts.parts

@@ -216,7 +216,7 @@ def test_test_part_is_only_read_by_evaluation(run, folder):
         assert trained.returncode == 0, trained.stderr
         lines = trained.stdout.splitlines()
         assert lines[1].startswith('validation part: 50 characters, 0.00% of them unknown')
-        assert lines[2] == 'test part, not read in training: the last 50 characters'
+        assert lines[2] == 'test part, not read in training: 50 characters'
     refused = run('pipeline.evaluate', '--run_dir=three-0')
     assert 'the test part is too short to evaluate: the vocabulary has 0 of its 50 characters' in refused.stderr
     both = ['--run_dir=three-0', '--run_dir=three-1', '--part=valid', '--baselines', '--cache', '--json']

@@ -5,7 +5,7 @@ import pytest
 from data.errors import InputError
 from data.vocabulary import Vocabulary
 from pipeline.config import DataConfig, TrainingConfig
-from pipeline.dataset import Dataset, EncodedText
+from pipeline.dataset import Dataset, EncodedText, Texts
 
 
 def test_encoded_text_counts_characters_outside_the_vocabulary():
@@ -36,6 +36,32 @@ def test_vocabulary_and_counts_are_of_the_training_part_alone(tmp_path):
     dataset = Dataset.load(DataConfig(corpus=str(tmp_path / 'x.txt'), valid_fraction=0.34))
     assert (dataset.source.text, dataset.training_text) == ('aababaababcz', 'aababaab')
     assert dict(zip(dataset.vocabulary.characters, dataset.counts, strict=True)) == {'a': 5, 'b': 3}
+
+
+def test_held_out_parts_may_come_from_texts_of_their_own(tmp_path):
+    for name, text in (('a', 'ab' * 30), ('v', 'ba'), ('t', 'b\na')):
+        (tmp_path / f'{name}.txt').write_text(text, 'utf-8')
+    data = DataConfig(
+        corpus=str(tmp_path / 'a.txt'),
+        max_characters=6,
+        valid_corpus=str(tmp_path / 'v.txt'),
+        test_corpus=str(tmp_path / 't.txt'),
+    )
+    assert Texts.load(data).parts == ('ababab', 'ba', 'b a')
+    dataset = Dataset.load(data)
+    assert dataset.valid.ids.tolist() == [0, 1] * 3 + [1, 0]
+    assert dataset.num_test_characters == 3
+    hashes = {dataset.sha256}
+    for name in ('a', 'v', 't'):
+        (tmp_path / f'{name}.txt').write_text('abba', 'utf-8')
+        hashes.add(Texts.load(data).sha256)
+    assert len(hashes) == 4  # another text in any part is seen when a run resumes
+
+
+def test_error_of_a_part_names_its_setting(tmp_path):
+    (tmp_path / 'a.txt').write_text('abab', 'utf-8')
+    with pytest.raises(InputError, match="--test_corpus: corpus 'no' is not a file"):
+        Texts.load(DataConfig(corpus=str(tmp_path / 'a.txt'), test_corpus='no'))
 
 
 @pytest.mark.parametrize(
