@@ -185,6 +185,12 @@ class TrainingConfig:
     """Optimisation, and how often a run saves, evaluates and samples."""
 
     num_epochs: int = setting(250, 'Total epochs, counting those already trained in run_dir.', lowest=1)
+    max_seconds: int = setting(
+        0,
+        'Seconds after which training ends, within an epoch, too, unless --num_epochs ends it before; --schedule falls '
+        'to that end. Such a run is not repeatable bit for bit. 0: no limit.',
+        lowest=0,
+    )
     optimizer: str = setting('sgd', 'Optimizer.', choices=OPTIMIZERS)
     learning_rate: float = setting(
         100.0,
@@ -281,14 +287,14 @@ class TrainingConfig:
 MAY_CHANGE = frozenset(
     {
         'corpus',
+        'valid_corpus',
+        'test_corpus',
         'num_epochs',
         'checkpoint_every',
         'profile_steps',
         'evaluate_every',
         'early_stopping_patience',
         'sample_every',
-        'valid_corpus',
-        'test_corpus',
         'sample_length',
         'prefixes',
     }

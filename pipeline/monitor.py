@@ -55,7 +55,7 @@ class Monitor:
         self,
         run_dir: pathlib.Path,
         first_step: int,
-        last_step: int,
+        last_step: int | None,
         num_epochs_done: int,
         *,
         has_valid: bool = False,
@@ -68,7 +68,7 @@ class Monitor:
         Args:
           run_dir: the run.
           first_step: minibatches trained so far.
-          last_step: minibatches at the end of the run.
+          last_step: minibatches at the end of the run; None: unknown.
           num_epochs_done: complete epochs trained so far.
           has_valid: whether the run has a held-out part.
           settings: `{name: value}`, which TensorBoard shows under HParams; written when the run is new.
@@ -80,7 +80,8 @@ class Monitor:
         self._first_step, self._last_step = first_step, last_step
         self._seconds, self._characters = 0.0, 0  # of this epoch
         terminal = _has_room_for_a_bar() if terminal is None else terminal
-        self._bar = Progbar(last_step - first_step, stateful_metrics=['perplexity']) if terminal else None
+        target = None if last_step is None else last_step - first_step
+        self._bar = Progbar(target, stateful_metrics=['perplexity']) if terminal else None
         self._events: dict[str, _Events] = {}
         with self._curves():
             if settings and not first_step:
@@ -102,7 +103,8 @@ class Monitor:
             done = progress.step - self._first_step
             self._bar.update(done, [('perplexity', progress.perplexity)], finalize=False)
         elif not progress.epoch_ended and self._is_silent():
-            where = f'step {progress.step:,} of {self._last_step:,}, in epoch {progress.epoch}'
+            end = '' if self._last_step is None else f' of {self._last_step:,}'
+            where = f'step {progress.step:,}{end}, in epoch {progress.epoch}'
             self.say(f'{where}: perplexity {progress.perplexity:.2f} so far')
 
     def after_epoch(self, progress: Progress, line_is_due: bool, valid_nats: float | None = None) -> None:

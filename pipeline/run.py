@@ -130,7 +130,7 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     monitor = Monitor(
         run_dir,
         trainer.step,
-        trainer.last_step,
+        None if trainer.time_limit else trainer.last_step,
         epochs_done,
         has_valid=dataset.valid is not None,
         settings=config.to_dict(),
@@ -170,6 +170,8 @@ class Run:
                 if self.trainer.early_stopping.is_due:
                     self.monitor.say(_stopped_early(self.trainer))
                     break
+                if self.trainer.is_done and progress.step % self.trainer.windows.steps_per_epoch:
+                    self.monitor.say(f'max_seconds={self.trainer.config.max_seconds:,}: ends in epoch {progress.epoch}')
                 self.stop.check()
         except Stopped:
             pass
@@ -197,7 +199,7 @@ class Run:
         """
         self.trainer.reported_epochs.assign(progress.epoch - 1)
         config = self.trainer.config
-        is_last = progress.epoch == config.num_epochs
+        is_last = progress.step >= self.trainer.last_step
         samples_are_due = _is_due(progress.epoch, config.sample_every, is_last)
         valid_nats = None
         if self.valid_loss and _is_due(progress.epoch, config.evaluate_every, is_last):
@@ -229,6 +231,8 @@ def _is_due(epoch: int, every: int, is_last: bool) -> bool:
 def nothing_left(trainer: Trainer) -> str | None:
     """Returns why nothing is left to train and how to continue; None if something is left."""
     if trainer.is_done:
+        if trainer.num_epochs_done < trainer.config.num_epochs:
+            return f'nothing left to train: max_seconds={trainer.config.max_seconds:,} are over. {LONGER}'
         done, schedule = trainer.num_epochs_done, trainer.config.schedule
         if schedule != 'constant':
             return f'nothing left to train: {done} epochs are done, where schedule={schedule} ends. {LONGER}'
@@ -257,7 +261,7 @@ def _notes(dataset: Dataset) -> list[str]:
     """Returns lines on the held-out part, on U+FFFD in the text, and on a text that cannot be read again."""
     lines = [_describe_valid(dataset.valid, dataset.vocabulary)] if dataset.valid else []
     if dataset.num_test_characters:
-        lines.append(f'test part, not read in training: the last {dataset.num_test_characters:,} characters')
+        lines.append(f'test part, not read in training: {dataset.num_test_characters:,} characters')
     if count := dataset.source.text.count(UNKNOWN):
         use = 'read as the unknown character' if dataset.vocabulary.has_unknown else 'an ordinary character here'
         lines.append(f'U+FFFD occurs {count:,} times in the text: {use}')

@@ -15,6 +15,7 @@ from pipeline.config import TrainingConfig
 from pipeline.early_stopping import EarlyStopping
 from pipeline.model import CharRNN, cross_entropy, dropout, folded
 from pipeline.perplexity import perplexity
+from pipeline.time_limit import TimeLimit
 
 # Enough to hide the overhead of a call, and few enough to react soon to a stop request.
 MINIBATCHES_PER_CALL = 32
@@ -35,6 +36,7 @@ class Progress:
     epoch: int
     """The epoch of the last minibatch, counted from 1."""
     epoch_ended: bool
+    """Also where the time of the run ends within an epoch."""
     loss: float
     """Nats a character."""
     global_norm: float
@@ -57,13 +59,23 @@ class Progress:
 class Trainer(tf.Module):
     """A model, its optimizer and its position in the corpus: all variables that a checkpoint needs."""
 
-    def __init__(self, model: CharRNN, windows: Windows, config: TrainingConfig):
+    def __init__(
+        self,
+        model: CharRNN,
+        windows: Windows,
+        config: TrainingConfig,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """`clock` returns seconds."""
         super().__init__()
         self.model = model
         self.windows = windows
         self.config = config
-        self.optimizer = optimizers.optimizer(config, self.last_step)
-        self._schedule = optimizers.schedule(config, self.last_step)
+        self._clock = clock
+        self.time_limit = TimeLimit(config.max_seconds, self._longest, clock) if config.max_seconds else None
+        last_step = self.time_limit.last_step if self.time_limit else self._longest
+        self.optimizer = optimizers.optimizer(config, last_step)
+        self._schedule = optimizers.schedule(config, last_step)
         self.optimizer.build(model.trainable_variables)
         # The mean of the weights, in a model of its own; None: without averaging.
         self.averaged = CharRNN(model.config, model.vocabulary_size, config.seed) if config.average_from_epoch else None
@@ -87,8 +99,8 @@ class Trainer(tf.Module):
 
     @property
     def num_epochs_done(self) -> int:
-        """Epochs trained and reported."""
-        return self.step // self.windows.steps_per_epoch - self._has_unreported_epoch
+        """Epochs trained and reported, with the one in which the time of the run ended."""
+        return self._num_epochs_ended - self._has_unreported_epoch
 
     @property
     def is_done(self) -> bool:
@@ -97,13 +109,13 @@ class Trainer(tf.Module):
 
     @property
     def last_step(self) -> int:
-        """Minibatches trained at the end of the last epoch."""
-        return self.config.num_epochs * self.windows.steps_per_epoch
+        """Minibatches trained at the end of the run; with a time limit, an estimate until the time is over."""
+        return int(self.time_limit.last_step) if self.time_limit else self._longest
 
     def train(
         self, ids: np.ndarray, before_call: Callable[[int, int], None] = lambda first, last: None
     ) -> Iterator[Progress]:
-        """Trains from the current step to the end of the last epoch; yields the progress after each call.
+        """Trains from the current step to the end of the run; yields the progress after each call.
 
         An epoch that was stopped after its last call, before it was reported, is yielded first.
         `before_call` is called before each call, whose steps are `first` to `last - 1`.
@@ -113,20 +125,36 @@ class Trainer(tf.Module):
         """
         per_epoch = self.windows.steps_per_epoch
         calls = stacked(
-            self.windows, tf.constant(ids), self.step, self.last_step, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
+            self.windows, tf.constant(ids), self.step, self._longest, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
         )
         if self._has_unreported_epoch:
-            progress = self._progress(self.step - per_epoch, per_epoch, self.epoch_sums.numpy(), seconds=0.0)
+            first_step = (self._num_epochs_ended - 1) * per_epoch
+            progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)
             yield dataclasses.replace(progress, num_characters=0)
-        start = time.perf_counter()
+        if self.time_limit:
+            self.time_limit.start()
+        start = self._clock()
         for inputs, targets, count in calls:
+            if self.step >= self.last_step:
+                return
             before_call(self.step, self.step + int(count))
             yield self._train_call(inputs, targets, count, start)
-            start = time.perf_counter()
+            start = self._clock()
+
+    @property
+    def _longest(self) -> int:
+        """Minibatches trained at the end of the last epoch."""
+        return self.config.num_epochs * self.windows.steps_per_epoch
+
+    @property
+    def _num_epochs_ended(self) -> int:
+        """Epochs trained; when the time of the run is over, with the one in which it ended."""
+        whole, rest = divmod(self.step, self.windows.steps_per_epoch)
+        return whole + (rest > 0 and self.step >= self.last_step)
 
     @property
     def _has_unreported_epoch(self) -> bool:
-        return 0 <= int(self.reported_epochs) < self.step // self.windows.steps_per_epoch
+        return 0 <= int(self.reported_epochs) < self._num_epochs_ended
 
     def _train_call(self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, start: float) -> Progress:
         first_step, per_epoch = self.step, self.windows.steps_per_epoch
@@ -142,7 +170,9 @@ class Trainer(tf.Module):
         for loss, norm in zip(losses, norms, strict=True):
             sums += [loss, norm, norm > self.config.clip_norm > 0]
         self.epoch_sums.assign(sums)
-        return self._progress(first_step, len(losses), sums, time.perf_counter() - start)
+        if self.time_limit:
+            self.time_limit.note(self.step)
+        return self._progress(first_step, len(losses), sums, self._clock() - start)
 
     def _start_epoch(self) -> None:
         self.epoch_sums.assign(tf.zeros_like(self.epoch_sums))
@@ -156,7 +186,7 @@ class Trainer(tf.Module):
         return Progress(
             step=step,
             epoch=first_step // per_epoch + 1,
-            epoch_ended=step % per_epoch == 0,
+            epoch_ended=step % per_epoch == 0 or step >= self.last_step,
             loss=loss,
             global_norm=norm,
             clipped_fraction=clipped,

@@ -132,6 +132,10 @@ def test_settings_that_go_together_are_accepted(together):
         ),
         ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
         (
+            {'test_fraction': 0.1, 'test_corpus': 'x.txt'},
+            ['test_fraction=0.1', "test_corpus='x.txt'", 'leave one out'],
+        ),
+        (
             {'early_stopping_patience': 5, 'evaluate_every': 0, 'valid_fraction': 0.1},
             ['early_stopping_patience=5', 'evaluate_every=0', '--evaluate_every'],
         ),
@@ -167,7 +171,7 @@ def test_differences_are_the_settings_that_must_not_change():
 
 def test_settings_that_may_change_when_a_run_resumes():
     """Every setting differs: those told are the ones that make it another run, the rest is listed too."""
-    old = Config.from_dict({'activation': 'relu', 'momentum': 0.9})
+    old = Config.from_dict({'activation': 'relu', 'momentum': 0.9, 'valid_corpus': 'v.txt', 'test_corpus': 't.txt'})
     another_run = {
         'encoding': 'gb18030',
         'encoding_errors': 'replace',
@@ -175,6 +179,7 @@ def test_settings_that_may_change_when_a_run_resumes():
         'max_characters': 9,
         'valid_fraction': 0.1,
         'test_fraction': 0.2,
+        'max_seconds': 60,
     }
     another_run |= {'min_count': 2, 'sampling': 'consecutive', 'batch_size': 8, 'num_steps': 5}
     another_run |= {'cell': 'lstm', 'activation': 'tanh', 'hidden_size': 64, 'num_layers': 2, 'init_scale': 0.1}
@@ -183,7 +188,7 @@ def test_settings_that_may_change_when_a_run_resumes():
     another_run |= {'bptt_windows': 2, 'jit': False, 'state_reset_rate': 0.1, 'average_from_epoch': 2}
     another_run |= {'embedding_size': 8, 'embedding_scale': 0.2, 'tie_embeddings': True, 'input_dropout': 0.5}
     may_change = {'corpus': 'moved.txt', 'num_epochs': 500, 'checkpoint_every': '500', 'profile_steps': '1:2'}
-    may_change |= {'evaluate_every': 2, 'early_stopping_patience': 3}
+    may_change |= {'evaluate_every': 2, 'early_stopping_patience': 3, 'valid_corpus': '', 'test_corpus': ''}
     may_change |= {'sample_every': 7, 'sample_length': 8, 'prefixes': ('x',)}
     assert another_run.keys() | may_change.keys() == old.to_dict().keys()
     found = differences(old, old.replace(another_run | may_change))

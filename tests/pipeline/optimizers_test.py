@@ -80,6 +80,13 @@ def test_learning_rate_follows_its_formula(settings, fraction_of_rate):
         assert float(schedule(step)) == pytest.approx(2.0 * fraction_of_rate(step), rel=1e-5, abs=1e-6)
 
 
+def test_learning_rate_follows_the_length_of_a_run_that_changes():
+    num_steps = tf.Variable(100)
+    schedule = optimizers.schedule(TrainingConfig(learning_rate=2.0, schedule='cosine', warmup_steps=20), num_steps)
+    num_steps.assign(60)
+    assert float(schedule(40)) == pytest.approx(1.0)  # half of the 40 steps after the warm-up
+
+
 def test_optimizer_uses_the_learning_rate_of_each_update():
     variable = tf.Variable([0.0])
     optimizer = optimizers.optimizer(TrainingConfig(learning_rate=1.0, warmup_steps=4), num_steps=10)

@@ -183,6 +183,14 @@ def test_last_epoch_is_evaluated_whatever_the_interval(tmp_path):
     assert evaluated == [3, 5]
 
 
+def test_run_that_its_time_ends_is_evaluated_and_has_nothing_left(config, tmp_path, capsys):
+    settings = {'max_seconds': 1, 'num_epochs': 10**6, 'valid_fraction': 0.2, 'evaluate_every': 10**6}
+    for _ in range(2):
+        run.run(config.replace(settings), tmp_path / 'run')
+    assert (tmp_path / 'run' / 'best' / 'best.json').exists()
+    assert capsys.readouterr().out.splitlines()[-1].startswith('nothing left to train: max_seconds=1 are over')
+
+
 def test_run_of_an_older_version_resumes(tmp_path, monkeypatch):
     """Its checkpoints lack the variable `reported_epochs`."""
     unbroken = _trainer(num_epochs=4)

@@ -222,6 +222,61 @@ def test_dropout_differs_by_step_and_seed(dropout):
     assert (other_seed.loss != epochs[0].loss) == bool(dropout)
 
 
+class _StepsAsSeconds:
+    """A clock on which each step takes a second: `before_call` sets it to the end of the call."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def before_call(self, first: int, last: int) -> None:
+        self.now += last - first
+
+
+def _timed(clock: _StepsAsSeconds) -> Trainer:
+    windows = Windows(len(TEXT), B, T)
+    config = TrainingConfig(
+        jit=False, num_epochs=3, max_seconds=windows.steps_per_epoch + 3, schedule='cosine', learning_rate=2.0
+    )
+    return Trainer(CharRNN(ModelConfig(hidden_size=H), len(set(TEXT))), windows, config, clock)
+
+
+def test_time_limit_ends_a_run_within_an_epoch_and_the_rate_falls_to_that_end(monkeypatch):
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 1)
+    trainer = _timed(clock := _StepsAsSeconds())
+    assert not trainer.is_done
+    progress = list(trainer.train(IDS, clock.before_call))
+    end = trainer.windows.steps_per_epoch + 3
+    assert [p.step for p in progress] == list(range(1, end + 1))
+    assert [p.epoch for p in progress if p.epoch_ended] == [1, 2]
+    rates = [1 + np.cos(np.pi * step / end) for step in range(1, end)]  # of the first step, nothing is known yet
+    np.testing.assert_allclose([p.learning_rate for p in progress[1:]], rates, rtol=1e-4, atol=1e-6)
+    trainer.reported_epochs.assign(1)
+    assert not trainer.is_done
+    assert [p.loss for p in trainer.train(IDS)] == [progress[-1].loss]  # the last epoch, for its report
+    trainer.reported_epochs.assign(2)
+    assert trainer.is_done
+    assert trainer.num_epochs_done == 2
+
+
+def test_run_with_a_time_limit_counts_the_time_before_it_was_stopped(monkeypatch, tmp_path):
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 1)
+    unbroken = _timed(clock := _StepsAsSeconds())
+    list(unbroken.train(IDS, clock.before_call))
+    stopped = _timed(clock := _StepsAsSeconds())
+    calls = stopped.train(IDS, clock.before_call)
+    for _ in range(4):
+        next(calls)
+    Checkpoints(tmp_path, stopped, Interval(1, 0)).save(4)
+    clock.now = 1000.0  # the clock of another process
+    resumed = _timed(clock)
+    Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
+    list(resumed.train(IDS, clock.before_call))
+    assert resumed.step == unbroken.step
+    _assert_same_bits(unbroken, resumed)
+
+
 def test_averaged_weights_are_the_mean_since_their_epoch(monkeypatch):
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 1)
     trainer = _trainer(num_epochs=3, average_from_epoch=2)
