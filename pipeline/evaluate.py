@@ -16,7 +16,7 @@ other runs leave them out. The report counts these characters. Do not compare pe
 from absl import flags
 
 from data.errors import InputError
-from data.files import tensorflow_path
+from data.files import tensorflow_path, user_path
 from pipeline import program
 from pipeline.config import PARTS, DataConfig
 from pipeline.flag_definitions import define_checkpoint, define_flags
@@ -31,16 +31,15 @@ def main() -> None:
         raise InputError(f'--{stray[0]} applies to --corpus, which is not given. Give both or neither.')
     if _FLAGS.part and _FLAGS.corpus:
         raise InputError(f'give --part={_FLAGS.part}, a part of the corpus of the run, or --corpus, not both.')
-    if _FLAGS.dynamic_rate is not None and not _FLAGS.dynamic:
-        raise InputError(f'dynamic_rate={_FLAGS.dynamic_rate} is for dynamic evaluation: add --dynamic.')
     from pipeline import evaluation, evaluator, run_directory, run_evaluation  # imports TensorFlow, which takes seconds
 
     run_dirs = [tensorflow_path('run_dir', run_dir) for run_dir in _FLAGS.run_dir] or [run_directory.latest_run_dir()]
     given = {name: _FLAGS[name].value for name in ('corpus', *_READING) if _FLAGS[name].present}
-    methods = evaluator.Methods(
-        _FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic, _FLAGS.dynamic_rate, novelty=_FLAGS.novelty
+    methods = evaluator.Methods(_FLAGS.baselines, _FLAGS.cache, _FLAGS.dynamic, novelty=_FLAGS.novelty)
+    constants_of = user_path('constants_of', _FLAGS.constants_of) if _FLAGS.constants_of else None
+    checkpoints, name, found = run_evaluation.evaluate_runs(
+        run_dirs, _FLAGS.checkpoint, _FLAGS.part, given, methods, constants_of
     )
-    checkpoints, name, found = run_evaluation.evaluate_runs(run_dirs, _FLAGS.checkpoint, _FLAGS.part, given, methods)
     checkpoint = ', '.join(map(str, checkpoints))
     if _FLAGS.json:
         print(program.json_line({'checkpoint': checkpoint, 'corpus': name} | found.to_dict()))
@@ -71,7 +70,12 @@ if __name__ == '__main__':
         'Add dynamic evaluation (Krause et al. 2018): the model goes on learning from what it has read. Its rate, and '
         'the weights of mixtures, are chosen on the validation part.',
     )
-    flags.DEFINE_float('dynamic_rate', None, 'Learning rate of dynamic evaluation.', lower_bound=0.0)
+    flags.DEFINE_string(
+        'constants_of',
+        None,
+        'Another run that was evaluated in the same way: use the rate and the weights that its validation part chose. '
+        'An evaluation keeps them in evaluation.json of its first run.',
+    )
     flags.DEFINE_bool(
         'cache',
         False,

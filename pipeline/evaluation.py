@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from pipeline import novelty
+from pipeline.evaluation_constants import Constants
 from pipeline.perplexity import finite, perplexity
 
 _MOST_UNKNOWN = 0.25  # fraction of a text; above it the figures say little about that text
@@ -29,20 +30,19 @@ class Evaluation:
     text. None: the training part was not read."""
     new_nats: dict[str, float] = dataclasses.field(default_factory=dict)
     """Losses on the new text alone."""
-    dynamic_rate: float | None = None
-    """The learning rate of dynamic evaluation."""
+    constants: Constants = dataclasses.field(default_factory=Constants)
     novelty: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     """What `novelty.measure` found."""
     chosen_here: bool = False
-    """Whether that rate was chosen on the text itself: then the figure is too good."""
+    """Whether the learning rate of dynamic evaluation was chosen on the text itself: then its figure is too good."""
 
     def to_dict(self) -> dict:
         """Returns the figures ready for JSON: a number that is not finite is None."""
         figures = {name: self._figures(name) for name in self.nats}
         counts = {name: getattr(self, name) for name in ('num_characters', 'num_predicted', 'unknown_rate')}
-        counts |= {name: value for name in ('num_new', 'dynamic_rate') if (value := getattr(self, name)) is not None}
-        novel = {'novelty': self.novelty} if self.novelty else {}
-        return counts | figures.pop('model') | figures | novel
+        optional = {'num_new': self.num_new, 'novelty': self.novelty} | dataclasses.asdict(self.constants)
+        counts |= {name: value for name, value in optional.items() if value is not None and value != {}}
+        return counts | figures.pop('model') | figures
 
     def _figures(self, name: str) -> dict[str, float | None]:
         nats = self.nats[name]
@@ -60,9 +60,9 @@ def report(evaluation: Evaluation) -> str:
         f'{evaluation.unknown_rate:.2%} unknown',
     ]
     width = 2 + max(map(len, evaluation.nats))
-    if evaluation.dynamic_rate is not None:
+    if (rate := evaluation.constants.dynamic_rate) is not None:
         warning = ', chosen on this very text: the figures are too good' if evaluation.chosen_here else ''
-        lines.append(f'learning rate of dynamic evaluation: {evaluation.dynamic_rate:g}{warning}')
+        lines.append(f'learning rate of dynamic evaluation: {rate:g}{warning}')
     columns = f'{"":{width}}{"perplexity":>12}{"nats/char":>12}{"bits/char":>12}'
     lines.append(columns + (f'{"new text":>12}' if evaluation.new_nats else ''))
     for name, nats in evaluation.nats.items():

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.errors import InputError
 from pipeline.dataset import EncodedText
 from pipeline.dynamic_evaluation import RATES, DynamicScorer
 from pipeline.evaluation import Evaluation
+from pipeline.evaluation_constants import Constants
 from pipeline.kneser_ney import KneserNey
 from pipeline.mixture import fit_weights, mixed
 from pipeline.model import CharRNN
@@ -31,8 +33,6 @@ class Methods:
     """Each model with a cache of what it has read."""
     dynamic: bool = False
     """The models of the runs with dynamic evaluation."""
-    dynamic_rate: float | None = None
-    """Its learning rate; None: the one of `dynamic_evaluation.RATES` that suits the validation part."""
     novelty: bool = False
     """How much of what the first model generates is copied from the training part."""
 
@@ -63,6 +63,7 @@ class _Evaluator:
         return found
 
     def dynamic(self, model: CharRNN, text: EncodedText, rate: float) -> np.ndarray:
+        """Returns the losses of `model` with dynamic evaluation at `rate`."""
         return DynamicScorer(model, rate, jit=self._jit).losses(text)
 
     def best_rate(self, text: EncodedText) -> float:
@@ -78,6 +79,7 @@ def evaluate(
     methods: Methods = _NONE,
     training: np.ndarray | None = None,
     valid: EncodedText | None = None,
+    constants: Constants | None = None,
 ) -> Evaluation:
     """Evaluates models, and baselines beside them, on `text`.
 
@@ -87,21 +89,26 @@ def evaluate(
       text: the text.
       methods: what else to evaluate.
       training: `[N] int32`, the training part, for the baselines; None: without them.
-      valid: another text, to choose the learning rate of dynamic evaluation and the weights of mixtures on; None: no
-        mixtures.
+      valid: another text, which chooses the constants; None: the text itself chooses the learning rate of dynamic
+        evaluation, and there are no mixtures.
+      constants: those that another evaluation chose.
+
+    Raises:
+      InputError: `constants` are of an evaluation with other methods or more runs.
     """
     size = len(record.vocabulary)
     evaluator = _Evaluator(models, record, training, methods.cache)
-    rate, chosen_here = methods.dynamic_rate, False
-    if methods.dynamic and rate is None:
-        rate, chosen_here = evaluator.best_rate(text if valid is None else valid), valid is None
-    losses = evaluator.losses(text, rate)
-    if valid is not None and len(losses) > 1:
-        losses |= _mixtures(evaluator.losses(valid, rate), losses)
+    if constants is None:
+        constants = _choose(evaluator, methods.dynamic, valid or text, with_weights=valid is not None)
+        chosen_here = methods.dynamic and valid is None
+    else:
+        chosen_here = False
+    losses = evaluator.losses(text, constants.dynamic_rate if methods.dynamic else None)
+    losses |= _mixtures(losses, constants)
     nats = {name: mean(found) for name, found in losses.items()}
     nats |= {'unigram': unigram_nats(text.targets, np.array(record.counts)), 'uniform': uniform_nats(size)}
     counts = text.num_characters, len(text.targets), text.unknown_rate
-    evaluation = Evaluation(*counts, nats, dynamic_rate=rate, chosen_here=chosen_here)
+    evaluation = Evaluation(*counts, nats, constants=constants, chosen_here=chosen_here)
     if training is None:
         return evaluation
     new = _is_new(training, text, size)
@@ -114,15 +121,35 @@ def _ngram_models(training: np.ndarray, vocabulary_size: int) -> dict[int, Knese
     return {order: KneserNey(ngrams[: order + 1], vocabulary_size) for order in range(1, len(ngrams))}
 
 
-def _mixtures(of_valid: dict[str, np.ndarray], losses: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the losses of two mixtures, whose weights suit the validation part: all static models, and all models."""
+def _choose(evaluator: _Evaluator, dynamic: bool, text: EncodedText, *, with_weights: bool) -> Constants:
+    """Returns the constants that suit `text`: of two mixtures, one of all static models and one of all models."""
+    rate = evaluator.best_rate(text) if dynamic else None
+    if not with_weights:
+        return Constants(rate)
+    losses = evaluator.losses(text, rate)
     static = [name for name in losses if not name.endswith(('_cache', '_dynamic'))]
-    chosen = {'mixture': static, 'mixture_adaptive': list(losses)}
+    mixtures = {'mixture': static} if len(static) > 1 else {}
+    if len(losses) > len(static):
+        mixtures['mixture_adaptive'] = list(losses)
+    return Constants(rate, {mixture: _weights(losses, names) for mixture, names in mixtures.items()})
+
+
+def _weights(losses: dict[str, np.ndarray], names: list[str]) -> dict[str, float]:
+    fitted = fit_weights(np.array([-losses[name] for name in names]))
+    return dict(zip(names, fitted.tolist(), strict=True))
+
+
+def _mixtures(losses: dict[str, np.ndarray], constants: Constants) -> dict[str, np.ndarray]:
+    """Returns the losses of the mixtures, by name. Raises `InputError` if a model is missing."""
     found = {}
-    for mixture, names in chosen.items():
-        if len(names) > 1 and (mixture == 'mixture' or len(names) > len(static)):
-            weights = fit_weights(np.array([-of_valid[name] for name in names]))
-            found[mixture] = -mixed(np.array([-losses[name] for name in names]), weights)
+    for mixture, weights in constants.weights.items():
+        if missing := sorted(weights.keys() - losses.keys()):
+            raise InputError(
+                f'the constants are of an evaluation with {", ".join(missing)}, which this one lacks: give as many '
+                f'--run_dir, and the same of --baselines, --cache and --dynamic.'
+            )
+        parts = np.array([-losses[name] for name in weights])
+        found[mixture] = -mixed(parts, np.array(list(weights.values())))
     return found
 
 

@@ -2,16 +2,18 @@
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from data.errors import InputError
 from data.split import Parts
-from pipeline import devices, novelty, run_directory
+from pipeline import devices, evaluation_constants, novelty, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
 from pipeline.dataset import EncodedText, Texts, load_corpus
 from pipeline.evaluation import Evaluation
+from pipeline.evaluation_constants import Constants
 from pipeline.evaluator import Methods, evaluate
 from pipeline.model import CharRNN
 from pipeline.run_directory import RunRecord
@@ -23,6 +25,7 @@ def evaluate_runs(
     part: str | None,
     text_settings: dict[str, Any],
     methods: Methods,
+    constants_of: pathlib.Path | None = None,
 ) -> tuple[list[pathlib.Path], str, Evaluation]:
     """Evaluates checkpoints of runs on a text.
 
@@ -33,6 +36,8 @@ def evaluate_runs(
       text_settings: fields of `DataConfig` that name another text; line breaks are read as in training unless it has
         `newlines`. Empty: the held-out part.
       methods: what else to evaluate.
+      constants_of: the first run of another evaluation, whose constants to use; None: the validation part chooses
+        them, and they are kept beside the first run.
 
     Returns:
       The paths of the checkpoints, the name of the text and its evaluation.
@@ -42,6 +47,7 @@ def evaluate_runs(
     """
     records = [run_directory.read(run_dir) for run_dir in run_dirs]
     _check_alike(run_dirs, records)
+    constants = evaluation_constants.read(constants_of) if constants_of else None
     run_dir, record = run_dirs[0], records[0]
     needs_parts = not text_settings or methods.baselines or methods.novelty or methods.dynamic or len(run_dirs) > 1
     parts = _parts(run_dir, record) if needs_parts else None
@@ -61,12 +67,21 @@ def evaluate_runs(
     devices.prepare()
     models = [CharRNN(one.config.model, len(one.vocabulary)) for one in records]
     checkpoints = [load_model(one, model, which) for one, model in zip(run_dirs, models, strict=True)]
-    found = evaluate(models, record, text, methods=methods, training=training, valid=valid)
+    found = evaluate(models, record, text, methods=methods, training=training, valid=valid, constants=constants)
+    if not constants and valid and found.constants != Constants():
+        _keep(run_dir, found.constants, checkpoints)
     if parts and methods.novelty:
         (prefix, *_) = (*record.config.training.prefixes, parts.training[:1])
         copies = novelty.measure(models[0], record.vocabulary, prefix, parts.training)
         found = dataclasses.replace(found, novelty=copies)
     return checkpoints, name, found
+
+
+def _keep(run_dir: pathlib.Path, constants: Constants, checkpoints: list[pathlib.Path]) -> None:
+    try:
+        evaluation_constants.write(run_dir, constants, checkpoints)
+    except OSError as error:
+        print(f'warning: the constants of the evaluation cannot be kept: {error}', file=sys.stderr)
 
 
 def _check_alike(run_dirs: Sequence[pathlib.Path], records: Sequence[RunRecord]) -> None:

@@ -222,6 +222,13 @@ def test_test_part_is_only_read_by_evaluation(run, folder):
     both = ['--run_dir=three-0', '--run_dir=three-1', '--part=valid', '--baselines', '--cache', '--json']
     figures = json.loads(run('pipeline.evaluate', *both).stdout)
     assert {'model_2', 'kneser_ney_7', 'model_cache', 'num_new'} <= figures.keys()
+    adapted = ['--run_dir=three-0', '--corpus=mine.txt', '--dynamic', '--json']
+    chosen = json.loads(run('pipeline.evaluate', *adapted).stdout)
+    assert chosen['weights']['mixture_adaptive'].keys() == {'model', 'model_dynamic'}
+    again = run('pipeline.evaluate', *adapted, '--constants_of=three-0')
+    assert json.loads(again.stdout) == chosen
+    nothing = run('pipeline.evaluate', *adapted, '--constants_of=three-1')
+    assert 'three-1 has no evaluation.json: evaluate this run first' in nothing.stderr
     mixed = run('pipeline.evaluate', '--run_dir=three-0', '--run_dir=held', '--part=valid')
     assert 'their corpus differs. Give runs on the same parts of the same text.' in mixed.stderr
 

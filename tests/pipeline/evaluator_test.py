@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from data.errors import InputError
 from data.vocabulary import Vocabulary
 from pipeline import evaluation, evaluator
 from pipeline.config import Config
@@ -48,7 +49,7 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
         evaluator.evaluate(together, record, one, methods=methods, training=vocabulary.encode(TEXT), valid=valid)
         for one in (text, valid)
     )
-    assert (found.dynamic_rate, found.chosen_here) == (0.01, False)
+    assert (found.constants.dynamic_rate, found.chosen_here) == (0.01, False)
     static = [name for name in of_valid.nats if name.startswith(('model', 'kneser')) and name.count('_') < 3]
     assert {'model_2', 'model_dynamic', 'model_2_dynamic_cache', 'kneser_ney_7_cache'} <= found.nats.keys()
     for mixture, parts in (('mixture', ['model', 'model_2', 'kneser_ney_4']), ('mixture_adaptive', static)):
@@ -57,9 +58,13 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
         together, record, text, methods=Methods(baselines=True), training=vocabulary.encode(TEXT), valid=text
     )
     assert weights_of_here.nats['mixture'] < found.nats['mixture'], 'the weights are not those of the validation part'
-    given = evaluator.evaluate([model], record, text, methods=Methods(dynamic=True, dynamic_rate=0.01))
-    assert given.nats['model_dynamic'] == found.nats['model_dynamic']
+    given = evaluator.evaluate(
+        together, record, text, methods=methods, training=vocabulary.encode(TEXT), constants=found.constants
+    )
+    assert given.nats == found.nats
     assert 'too good' not in evaluation.report(given)
+    with pytest.raises(InputError, match=r'an evaluation with kneser_ney_1, .* which this one lacks'):
+        evaluator.evaluate(together, record, text, methods=Methods(dynamic=True), constants=found.constants)
     alone = evaluator.evaluate([model], record, text, methods=Methods(dynamic=True))
     assert 'chosen on this very text: the figures are too good' in evaluation.report(alone)
 
