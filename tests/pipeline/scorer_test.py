@@ -6,7 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from data.vocabulary import Vocabulary
+from pipeline.config import ModelConfig
 from pipeline.dataset import EncodedText
+from pipeline.model import CharRNN
 from pipeline.perplexity import perplexity, uniform_nats, unigram_nats
 from pipeline.scorer import Scorer
 
@@ -40,6 +43,19 @@ def test_every_character_but_the_first_is_predicted_once(model):
     for count in (2, 6, 7, 8, 12, 13, 14):
         ids = _ids(model, count)
         assert scorer.nats(_text(ids)) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
+
+
+def test_context_keeps_a_model_out_of_the_state_that_a_cold_start_locks_it_into():
+    """A bistable unit: 'b' sets it, and it stays set. From zero, 'a' pulls it down for ever, and predicts nothing."""
+    model = CharRNN(ModelConfig(hidden_size=1), 2)
+    values = {'w_xh': [[-0.5], [6.0]], 'w_hh': [[4.0]], 'w_hq': [[5.0, -5.0]]}
+    for variable in model.trainable_variables:
+        name = variable.name.split(':')[0]
+        variable.assign(values.get(name, np.zeros(variable.shape)))
+    held_out, vocabulary = 'a' * 2500, Vocabulary('ab')
+    cold, warm = (EncodedText.from_text(held_out, vocabulary, 'x', before) for before in ('', 'b' + 'a' * 999))
+    assert Scorer(model).nats(cold) > 9
+    assert Scorer(model).nats(warm) < 0.01
 
 
 @pytest.mark.parametrize('num_context', [1, 2, 5, 6, 7, 13, 30])

@@ -1,0 +1,62 @@
+"""Characters per second of an evaluation: the model alone, with dynamic evaluation, counting, and a cache.
+
+The model is untrained and has the shape of pipeline/presets/best.flags; the text is the bundled lyrics. The report has
+medians over the rounds; the first round, which compiles, is left out.
+
+  python -m benchmarks.evaluation --rounds=3
+"""
+
+import statistics
+import time
+
+import numpy as np
+from absl import flags
+
+from data import corpus
+from data.vocabulary import Vocabulary
+from pipeline import devices, program
+from pipeline.config import ModelConfig
+from pipeline.dataset import EncodedText
+
+_FLAGS = flags.FLAGS
+_MODEL = ModelConfig(cell='gru', hidden_size=384, embedding_size=384, tie_embeddings=True)
+_ORDER = 7  # characters, of the counted n-grams
+
+
+def main() -> None:
+    from pipeline import dynamic_evaluation, kneser_ney, ngram_cache, ngrams, scorer
+    from pipeline.model import CharRNN
+
+    print(f'on {devices.prepare()}')
+    text = corpus.load('lyrics').text
+    vocabulary = Vocabulary.from_text(text)
+    encoded = EncodedText.from_text(text, vocabulary, 'lyrics')
+    size = len(vocabulary)
+    model = CharRNN(_MODEL, size)
+    static, dynamic = scorer.Scorer(model), dynamic_evaluation.DynamicScorer(model, 0.1)
+
+    def counted() -> np.ndarray:
+        return kneser_ney.KneserNey(list(ngrams.numbered(encoded.ids, size, _ORDER)), size).log_probabilities(
+            encoded.ids
+        )
+
+    log_p = counted()
+    methods = {
+        'model': lambda: static.losses(encoded),
+        'model_dynamic': lambda: dynamic.losses(encoded),
+        f'kneser_ney_{_ORDER}, its counting included': counted,
+        'cache': lambda: ngram_cache.adapted(encoded.ids, log_p, size),
+    }
+    for name, method in methods.items():
+        method()
+        seconds = []
+        for _ in range(_FLAGS.rounds):
+            start = time.perf_counter()
+            method()
+            seconds.append(time.perf_counter() - start)
+        print(f'{name}: {len(text) / statistics.median(seconds):,.0f} characters/s')
+
+
+if __name__ == '__main__':
+    flags.DEFINE_integer('rounds', 5, 'Measured runs of each method.', lower_bound=1)
+    program.run(main)
