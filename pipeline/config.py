@@ -143,7 +143,8 @@ class ModelConfig:
     )
     input_dropout: float = setting(
         0.0,
-        'Fraction of the vectors of characters that is dropped in training (with --embedding_size). 0: off.',
+        'Fraction of each vector of a character that is dropped in training, the same parts in all steps of a window '
+        '(with --embedding_size). 0: off.',
         lowest=0.0,
         below=1.0,
     )

@@ -92,13 +92,14 @@ class CharRNN(tf.Module):
     def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
         """Reads T characters per row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the last state.
 
-        `dropout_seed`, `[2] int32`, is for training: it selects the embeddings that are dropped, and the hidden states
-        of each layer that are dropped before the next layer or the output (Zaremba et al. 2014). The recurrence has no
-        dropout. None: no dropout.
+        `dropout_seed`, `[2] int32`, is for training: it selects the parts of the embeddings that are dropped, the same
+        in all T steps of a row (Gal and Ghahramani 2016), and the hidden states of each layer that are dropped before
+        the next layer or the output (Zaremba et al. 2014). The recurrence has no dropout. None: no dropout.
         """
         below, last = self._embedded(transposed(ids)), ()
         if self.config.input_dropout and dropout_seed is not None:
-            below = dropout(below, self.config.input_dropout, folded(dropout_seed, self.config.num_layers))
+            seed = folded(dropout_seed, self.config.num_layers)
+            below *= dropout(tf.ones([1, *below.shape[1:]]), self.config.input_dropout, seed)
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
             below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
             last += after

@@ -252,6 +252,22 @@ def test_input_dropout_drops_embeddings_in_training_only(ids):
     assert np.mean(with_dropout(ids, zero, seed)[0] != without(ids, zero, seed)[0]) > 0.99
 
 
+def test_input_dropout_drops_the_same_parts_in_all_steps_of_a_row():
+    """All vectors are ones and pass through unchanged, so the logits are the mask."""
+    size, rows = 64, 50
+    model = CharRNN(ModelConfig(activation='relu', hidden_size=size, embedding_size=size, input_dropout=0.25), size)
+    for variable in model.trainable_variables:
+        name = variable.name.split(':')[0]
+        values = {'embedding': np.ones, 'w_xh': lambda _: np.eye(size), 'w_hq': lambda _: np.eye(size)}
+        variable.assign(values.get(name, np.zeros)(variable.shape))
+    logits, _ = model(tf.zeros([rows, 9], tf.int32), model.zero_state(rows), tf.constant([1, 2]))
+    np.testing.assert_array_equal(logits, np.broadcast_to(logits[0], logits.shape))
+    values, counts = np.unique(logits[0], return_counts=True)
+    np.testing.assert_allclose(values, [0, 1 / 0.75], rtol=1e-6)
+    assert counts[0] == pytest.approx(rows * size / 4, abs=100)  # 4 standard deviations
+    assert np.mean(logits[0][0] != logits[0][1]) > 0.2  # another mask in each row
+
+
 def test_dropout_drops_its_rate_and_keeps_the_expectation():
     """One unit, all weights 1 and ReLU: each row of one step has 0 or the value, scaled up."""
     model = _units_of_one(num_layers=1, dropout=0.25)
