@@ -1,26 +1,54 @@
-"""Renders the tables of docs/quality.md from the logs of pipeline.evaluate in docs/logs/quality."""
+"""Runs the evaluations of docs/quality.md and renders its tables.
+
+Runs each command of the plan that does not have a log yet, in the order of the plan, and writes its output to
+docs/logs/quality/<name>.log. Then renders the tables from the logs. The runs stay in runs/quality; a training that was
+stopped goes on there. Use an idle machine for groups with a time limit. Examples:
+
+  python -m experiments.quality --list
+  python -m experiments.quality --only=jaychou,lyrics
+  python -m experiments.quality --render_only
+"""
 
 import pathlib
 import re
 import statistics
+import sys
+from typing import NamedTuple
 
-from experiments import report
+from absl import flags
+
+from data.errors import InputError
+from experiments import commands, quality_plan, report
 from experiments.plan import ROOT
+from pipeline import program
 
 DOCUMENT = ROOT / 'docs' / 'quality.md'
 FOLDER = ROOT / 'docs' / 'logs' / 'quality'
-SEEDS = range(3)
 
-_ROW = re.compile(r'(\w+) +(\d+\.\d\d) +\d+\.\d{4} +\d+\.\d{4}(?: +(\d+\.\d\d))?')
+_FLAGS = flags.FLAGS
+_ROW = re.compile(r'(\w+) +(\d+\.\d\d) +(\d+\.\d{4}) +(\d+\.\d{4})(?: +(\d+\.\d\d))?')
+_TIME = re.compile(r'\(whole program: (\d+\.\d) s\)')
+_MODELS = ['model', *(f'model_{number}' for number in range(2, len(quality_plan.SEEDS) + 1))]
 
-Figures = dict[str, tuple[float, float | None]]
-"""Perplexity on the whole text and on its new text, by the name of the model."""
+
+class Figures(NamedTuple):
+    """Those of one model in a log of pipeline.evaluate."""
+
+    perplexity: float
+    nats: float
+    bits: float
+    new_text: float | None
+    """Perplexity on new text."""
 
 
-def parse(text: str) -> Figures:
-    """Returns the figures of a log of pipeline.evaluate."""
+def parse(text: str) -> dict[str, Figures]:
+    """Returns the figures in a log of pipeline.evaluate, by the name of the model."""
     rows = (_ROW.fullmatch(line) for line in text.splitlines())
-    return {row[1]: (float(row[2]), float(row[3]) if row[3] else None) for row in rows if row}
+    return {
+        row[1]: Figures(*(float(row[n]) for n in (2, 3, 4)), new_text=float(row[5]) if row[5] else None)
+        for row in rows
+        if row
+    }
 
 
 def update() -> None:
@@ -30,60 +58,74 @@ def update() -> None:
 
 def tables(folder: pathlib.Path) -> dict[str, str]:
     """Returns the tables of the document, by name."""
-    return {'three_parts': three_parts(folder), 'two_parts': two_parts(folder)}
+    return {
+        'three_parts': _jaychou(folder, 'three'),
+        'two_parts': _jaychou(folder, 'two'),
+        'shakespeare': _shakespeare(folder),
+        'lyrics': _lyrics(folder),
+    }
 
 
-def three_parts(folder: pathlib.Path) -> str:
-    """Renders the evaluation of three runs and their mixtures on the test part of the corpus of the section."""
-    found = parse((folder / 'jaychou-test.log').read_text('utf-8'))
-    models = ['model', *(f'model_{seed + 1}' for seed in SEEDS[1:])]
-
-    def mean_of(suffix: str) -> Figures:
-        return {name: found[f'{name}{suffix}'] for name in models}
-
+def _jaychou(folder: pathlib.Path, parts: str) -> str:
+    """Renders the evaluation of the runs and their mixtures on the last part of the corpus of the section."""
+    found, models = (_figures(folder, f'jaychou-{parts}-{name}') for name in ('all', 'models'))
+    count = len(_MODELS)
+    rows = {
+        'one model': [found[name] for name in _MODELS],
+        f'{count} models': [models['mixture']],
+        f'{count} models and Kneser-Ney': [found['mixture']],
+        'Kneser-Ney, 2 characters': [found['kneser_ney_2']],
+        'Kneser-Ney, 4 characters': [found['kneser_ney_4']],
+        'Kneser-Ney, 6 characters': [found['kneser_ney_6']],
+        'each character as likely as in training': [found['unigram']],
+        'all characters equally likely': [found['uniform']],
+        'one model, dynamic': [found[f'{name}_dynamic'] for name in _MODELS],
+        'one model, cache': [found[f'{name}_cache'] for name in _MODELS],
+        'Kneser-Ney, 6 characters, cache': [found['kneser_ney_6_cache']],
+        'everything': [found['mixture_adaptive']],
+    }
     return _table(
-        {
-            'one model': mean_of(''),
-            'one model, dynamic': mean_of('_dynamic'),
-            'one model, cache': mean_of('_cache'),
-            'Kneser-Ney, 2 characters': {'': found['kneser_ney_2']},
-            'Kneser-Ney, 6 characters': {'': found['kneser_ney_6']},
-            'Kneser-Ney, 6 characters, cache': {'': found['kneser_ney_6_cache']},
-            'mixture of the three models and Kneser-Ney': {'': found['mixture']},
-            'mixture of everything': {'': found['mixture_adaptive']},
-            'each character as likely as in training': {'': found['unigram']},
-            'all characters equally likely': {'': found['uniform']},
-        }
+        ['', 'perplexity', 'on new text'],
+        [
+            [label, _spread([f.perplexity for f in own]), _spread([f.new_text for f in own if f.new_text])]
+            for label, own in rows.items()
+        ],
     )
 
 
-def two_parts(folder: pathlib.Path) -> str:
-    """Renders three runs on nine tenths of the corpus, evaluated on the last."""
-    logs = [parse((folder / f'jaychou-old-seed{seed}.log').read_text('utf-8')) for seed in SEEDS]
-
-    def of_all(name: str) -> Figures:
-        return {str(seed): log[name] for seed, log in enumerate(logs)}
-
-    return _table(
-        {
-            'one model': of_all('model'),
-            'one model, dynamic': of_all('model_dynamic'),
-            'one model, cache': of_all('model_cache'),
-            'Kneser-Ney, 2 characters': {'': logs[0]['kneser_ney_2']},
-            'Kneser-Ney, 4 characters': {'': logs[0]['kneser_ney_4']},
-            'Kneser-Ney, 6 characters': {'': logs[0]['kneser_ney_6']},
-            'Kneser-Ney, 6 characters, cache': {'': logs[0]['kneser_ney_6_cache']},
-        }
-    )
+def _shakespeare(folder: pathlib.Path) -> str:
+    rows = []
+    for name, label in (('shakespeare-3', 'LSTM of 256 units'), ('shakespeare-30', 'two LSTM layers of 512 units')):
+        found = _figures(folder, name)
+        rows.append([_link(name, label), f'{found["model"].nats:.3f}', _link(f'{name}-train', _minutes(folder, name))])
+    rows.append(['Kneser-Ney, 7 characters', f'{found["kneser_ney_7"].nats:.3f}', 'seconds'])
+    return _table(['', 'nats', 'training'], rows)
 
 
-def _table(rows: dict[str, Figures]) -> str:
-    lines = ['| | perplexity | on new text |', '| --- | --- | --- |']
-    for label, figures in rows.items():
-        whole, new = zip(*figures.values(), strict=True)
-        of_new = _spread([value for value in new if value is not None])
-        lines.append(f'| {label} | {_spread(list(whole))} | {of_new} |')
-    return '\n'.join(lines)
+def _lyrics(folder: pathlib.Path) -> str:
+    found = _figures(folder, 'lyrics')
+    names = {
+        'the model': 'model',
+        'Kneser-Ney, 2 characters': 'kneser_ney_2',
+        'Kneser-Ney, 4 characters': 'kneser_ney_4',
+        'both': 'mixture',
+    }
+    rows = [[label, f'{found[name].perplexity:.2f}', f'{found[name].new_text:.2f}'] for label, name in names.items()]
+    return _table(['', 'perplexity', 'on new text'], rows)
+
+
+def _figures(folder: pathlib.Path, name: str) -> dict[str, Figures]:
+    return parse((folder / f'{name}.log').read_text('utf-8'))
+
+
+def _minutes(folder: pathlib.Path, run: str) -> str:
+    """Returns how long the training of a run took."""
+    seconds = _TIME.search((folder / f'{run}-train.log').read_text('utf-8'))
+    return f'{float(seconds[1]) / 60:.1f} minutes' if seconds else ''
+
+
+def _link(name: str, label: str) -> str:
+    return f'[{label}](logs/quality/{name}.log)'
 
 
 def _spread(values: list[float]) -> str:
@@ -91,3 +133,32 @@ def _spread(values: list[float]) -> str:
         return ''
     mean = f'{statistics.mean(values):.2f}'
     return mean if len(values) == 1 else f'{mean} ({min(values):.2f} to {max(values):.2f})'
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def main() -> None:
+    groups = quality_plan.groups()
+    if unknown := set(_FLAGS.only) - groups.keys():
+        raise InputError(f'only={",".join(sorted(unknown))!r} is not a group of the plan: use {", ".join(groups)}.')
+    steps = [step for name, of_group in groups.items() if not _FLAGS.only or name in _FLAGS.only for step in of_group]
+    for step in steps:
+        path = FOLDER / f'{step.name}.log'
+        done = commands.has_log(path, step.command)
+        if _FLAGS.list:
+            print(f'[{"x" if done else " "}] {step.name}: {step.command}')
+        elif not done and not _FLAGS.render_only:
+            print(step.name, file=sys.stderr, flush=True)
+            commands.write_log(path, commands.output(step.name, step.command, ROOT))
+    if not _FLAGS.list:
+        update()
+
+
+if __name__ == '__main__':
+    flags.DEFINE_list('only', [], 'Groups of the plan to run, separated by commas. Default: all.')
+    flags.DEFINE_bool('list', False, 'Show the plan and which commands have logs; run nothing.')
+    flags.DEFINE_bool('render_only', False, 'Run nothing; render the tables from the existing logs.')
+    program.run(main)

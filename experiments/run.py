@@ -10,19 +10,14 @@ logs, and the tables of docs/quality.md from its own. Examples:
   python -m experiments.run --render_only
 """
 
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 
 from absl import flags
 
-from data.download import data_home
 from data.errors import InputError
-from data.files import write_whole
-from experiments import logs, pictures, plan, quality, report
+from experiments import commands, logs, pictures, plan, quality, report
 from pipeline import program
 
 _FLAGS = flags.FLAGS
@@ -30,8 +25,7 @@ _FLAGS = flags.FLAGS
 
 def is_done(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> bool:
     """Returns whether `folder` has a log of this run's command."""
-    path = folder / f'{run.name}.log'
-    return path.exists() and logs.parse(path.read_text('utf-8')).command == run.command
+    return commands.has_log(folder / f'{run.name}.log', run.command)
 
 
 def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
@@ -43,18 +37,9 @@ def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
     with tempfile.TemporaryDirectory() as directory:
         for package in ('data', 'pipeline'):
             (pathlib.Path(directory) / package).symlink_to(plan.ROOT / package)
-        command = [sys.executable, *run.command.split()[1:]]
-        environment = {**os.environ, 'CHARRNN_DATA_HOME': str(data_home().absolute())}
-        start = time.perf_counter()
-        result = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
-        seconds = time.perf_counter() - start
-        if result.returncode:
-            raise InputError(f'{run.name} ended with exit code {result.returncode}: {result.stderr.strip()}')
+        lines = commands.output(run.name, run.command, pathlib.Path(directory))
         losses = _losses(pathlib.Path(directory) / 'runs') if run.keeps_losses else []
-    lines = [f'$ {run.command}', *result.stdout.splitlines(), f'(whole program: {seconds:.1f} s)']
-    lines += [logs.loss_line(loss) for loss in losses]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f'{run.name}.log', '\n'.join(lines) + '\n')
+    commands.write_log(folder / f'{run.name}.log', lines + [logs.loss_line(loss) for loss in losses])
 
 
 def _losses(runs: pathlib.Path) -> list[logs.Loss]:

@@ -1,0 +1,69 @@
+"""The plan of docs/quality.md: groups of commands, each with a log. A group trains, then evaluates what it trained."""
+
+import dataclasses
+
+from experiments.plan import PRESETS
+
+SEEDS = range(5)
+_RUNS = 'runs/quality'
+_PRIVATE = '--sample_length=0 --prefixes='  # the corpus may not be printed
+_ALL = '--checkpoint=latest --baselines --cache --dynamic'
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A command, run in the root of the checkout, whose log is called `name`."""
+
+    name: str
+    command: str
+
+
+def groups() -> dict[str, list[Step]]:
+    """Returns the plan, in the order of running."""
+    return {'jaychou': _jaychou(), 'lyrics': _lyrics(), 'shakespeare': _shakespeare()}
+
+
+def _train(run: str, flags: str) -> Step:
+    return Step(f'{run}-train', f'python -m pipeline.train {flags} --run_dir={_RUNS}/{run}')
+
+
+def _preset(name: str, flags: str = '') -> str:
+    return f'--flagfile={PRESETS / name}.flags {flags}'.strip()
+
+
+def _evaluate(name: str, runs: list[str], flags: str) -> Step:
+    given = ' '.join(f'--run_dir={_RUNS}/{run}' for run in runs)
+    return Step(name, f'python -m pipeline.evaluate {given} {flags}')
+
+
+def _jaychou() -> list[Step]:
+    """Two protocols: three parts, and two parts with the constants that the validation part of three chose."""
+    three, two = ([f'jaychou-{parts}-{seed}' for seed in SEEDS] for parts in ('three', 'two'))
+    steps = [
+        _train(run, _preset('best', f'{_PRIVATE}{more} --seed={seed}'))
+        for runs, more in ((three, ''), (two, ' --valid_fraction=0'))
+        for seed, run in zip(SEEDS, runs, strict=True)
+    ]
+    for name, flags in (('models', '--checkpoint=latest'), ('all', _ALL)):
+        steps.append(_evaluate(f'jaychou-three-{name}', three, flags))
+        steps.append(_evaluate(f'jaychou-two-{name}', two, f'{flags} --constants_of={_RUNS}/{three[0]}'))
+    section = '--corpus=jaychou --valid_fraction=0.1 --test_fraction=0.1 --min_count=2 --num_epochs=30 --sample_every=1'
+    steps.append(_train('jaychou-section', f'{section} {_PRIVATE}'))
+    return [*steps, _evaluate('jaychou-section', ['jaychou-section'], '--baselines')]
+
+
+def _lyrics() -> list[Step]:
+    return [
+        _train('lyrics', _preset('lyrics')),
+        _evaluate('lyrics', ['lyrics'], '--checkpoint=latest --baselines --cache --novelty'),
+    ]
+
+
+def _shakespeare() -> list[Step]:
+    steps = []
+    large = '--num_layers=2 --hidden_size=512 --dropout=0.5 --learning_rate=0.003 --evaluate_every=5'
+    for minutes, flags in (('3', ''), ('30', f'{large} --num_epochs=1000 --max_seconds=1800')):
+        name = f'shakespeare-{minutes}'
+        steps.append(_train(name, _preset('shakespeare', flags)))
+        steps.append(_evaluate(name, [name], '--checkpoint=latest --baselines --novelty'))
+    return steps
