@@ -1,9 +1,10 @@
 """Dynamic evaluation: a model goes on learning from the text that it is evaluated on (Krause et al. 2018).
 
 The text is read in segments. After the characters of a segment are predicted, and so counted, one step of SGD on their
-loss changes the weights, with the gradient clipped; so no character is predicted by weights that have seen it. Each step
-also pulls the weights back to those of training, by a fraction of their distance. Without that, some models drift away.
-Segment, norm and fraction were chosen on a validation part of the section's corpus.
+loss changes the weights, with the gradient clipped. So no character is predicted by weights that have seen it.
+
+A step also pulls the weights back to those of training, by a fraction of their distance: without that, some models drift
+away. Segment, norm and fraction were chosen on a validation part of the section's corpus.
 """
 
 from collections.abc import Callable
