@@ -48,7 +48,7 @@ def artifact_with_threads(model_dir: pathlib.Path) -> Generate:
 
     devices.prepare()
     signature = tf.saved_model.load(str(newest_version(model_dir))).signatures['generate']
-    greedy = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'seed': 0}
+    greedy = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'stop': '', 'seed': 0}
 
     def generate(prefixes: list[str], length: int) -> list[str]:
         knobs = {**greedy, 'length': length}

@@ -18,7 +18,7 @@ from benchmarks.server_process import MODEL
 
 REST, GRPC = 'REST', 'gRPC'
 BAD = 'bad row'
-KINDS = ('serving_default', 'generate', 'score', 'step', BAD)
+KINDS = ('serving_default', 'sample', 'generate', 'score', 'step', BAD)
 METHOD = '/tensorflow.serving.PredictionService/Predict'
 PATH = f'/v1/models/{MODEL}:predict'
 TOLERANCE = 1e-5  # of floats, relative if above 1
@@ -141,7 +141,7 @@ class Requests:
 
     def calls(self) -> list[Call]:
         """Returns valid calls of each signature and invalid calls, in both protocols."""
-        draw = (self._default, self._generate, self._score, self._step, self._bad)
+        draw = (self._default, self._sample, self._generate, self._score, self._step, self._bad)
         kinds = dict(zip(KINDS, draw, strict=True))
         drawn = [(kind, protocol) for kind in KINDS for protocol in (REST, GRPC) for _ in range(_CALLS_PER_KIND)]
         return [_call(kind, protocol, *kinds[kind]()) for kind, protocol in drawn]
@@ -167,8 +167,13 @@ class Requests:
             'temperature': choice([0.0, 0.5, 1.0, 1.5]),
             'top_k': choice([0, 0, 1, 5, 40]),
             'top_p': choice([1.0, 1.0, 0.9, 0.5]),
+            'stop': choice(['', '', self._text(1), self._text(2)]),
             'seed': self._chance.randint(-(2**63), 2**63 - 1),
         }
+
+    def _sample(self) -> tuple[str, dict]:
+        rows = range(self._rows())
+        return 'sample', {'prefix': [self._text(8) for _ in rows], 'seed': [self._chance.randrange(99) for _ in rows]}
 
     def _score(self) -> tuple[str, dict]:
         return 'score', {'text': [self._text(60) + self._text(1) for _ in range(self._rows())]}
@@ -191,6 +196,7 @@ class Requests:
             'temperature': [-1.0],
             'top_k': [-1],
             'top_p': [2.0, 0.0],
+            'stop': [_OUTSIDE_VOCABULARY],
         }
         name = self._chance.choice([name for name in inputs if name in broken])
         row = self._chance.randrange(len(inputs[name]))
@@ -209,6 +215,7 @@ def _body(signature: str, inputs: dict[str, list]) -> bytes:
 _DTYPES = {
     'prefix': tf.string,
     'text': tf.string,
+    'stop': tf.string,
     'length': tf.int32,
     'top_k': tf.int32,
     'ids': tf.int32,

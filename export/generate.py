@@ -1,10 +1,12 @@
-"""Continues prefixes with an exported model, loaded from a directory or behind a server.
+r"""Continues prefixes with an exported model, loaded from a directory or behind a server.
 
 Examples:
 
   python -m export.generate --prefix=分开
   python -m export.generate --prefix=分开 --prefix=不分开 --length=100 --temperature=0.8 --top_p=0.95 --seed=7
+  python -m export.generate --prefix=分开 --sample                                     (with the settings of the export)
   python -m export.generate --prefix=分开 --temperature=1 --num_samples=5 --json       (one JSON object per line)
+  python -m export.generate --prefix=$'ROMEO:\n' --length=300 --stop=$'\n\n'           (bash: \n is a line break)
   python -m export.generate --prefix_file=prefixes.txt                                 (one per line; -: stdin)
   python -m export.generate --prefix=分开 --server=http://localhost:8501               (a terminal shows it in progress)
 
@@ -13,6 +15,7 @@ prefixes, is drawn with seed + n.
 """
 
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -26,6 +29,7 @@ from export.client.remote import RemoteModel
 from pipeline import program
 
 _FLAGS = flags.FLAGS
+_KNOBS = ('length', 'temperature', 'top_k', 'top_p', 'stop')
 
 
 def main() -> None:
@@ -36,8 +40,7 @@ def main() -> None:
         prefixes = read_prefixes(_FLAGS.prefix_file)
     else:
         prefixes = [without_byte_order_marks(prefix) for prefix in _FLAGS.prefix]
-    knobs = {name: _FLAGS[name].value for name in ('length', 'temperature', 'top_k', 'top_p')}
-    requests = sample_requests(prefixes, _FLAGS.num_samples, _FLAGS.seed, **knobs)
+    requests = sample_requests(prefixes, _FLAGS.num_samples, _FLAGS.seed, **_knobs())
     if _FLAGS.server is None:
         model = _load(tensorflow_path('model_dir', _FLAGS.model_dir))
     elif _FLAGS['model_dir'].present:
@@ -45,6 +48,17 @@ def main() -> None:
     else:
         model = RemoteModel(_FLAGS.server)
     print_texts(model, requests, _FLAGS.num_samples, as_json=_FLAGS.json)
+
+
+def _knobs() -> dict[str, Any]:
+    """Returns the knobs of the requests; none: the model has them. Raises `InputError` for both."""
+    if not _FLAGS.sample:
+        return {name: _FLAGS[name].value for name in _KNOBS}
+    if given := [name for name in _KNOBS if _FLAGS[name].present]:
+        raise InputError(
+            f'--{given[0]} does not go with --sample, whose settings were fixed at export: leave one of them out.'
+        )
+    return {}
 
 
 def _load(model_dir: pathlib.Path) -> TextModel:
@@ -67,11 +81,15 @@ if __name__ == '__main__':
     )
     flags.DEFINE_multi_string('prefix', None, 'Prefix, used unchanged.')
     flags.DEFINE_string('prefix_file', None, 'UTF-8 file with one prefix per line, used unchanged. -: stdin.')
+    flags.DEFINE_bool(
+        'sample', False, 'Use the settings that were fixed at export (--sample_length, ... of export.saved_model).'
+    )
     flags.DEFINE_integer('num_samples', 1, 'Texts per prefix.', lower_bound=1, upper_bound=1_000_000)
-    flags.DEFINE_integer('length', 50, 'Characters to add.', upper_bound=2**31 - 1)
+    flags.DEFINE_integer('length', 50, 'Most characters to add.', upper_bound=2**31 - 1)
     flags.DEFINE_float('temperature', 0.0, "0: the most likely character each time. 1: the model's probabilities.")
     flags.DEFINE_integer('top_k', 0, 'Draw only from the k most likely characters. 0: off.', upper_bound=2**31 - 1)
     flags.DEFINE_float('top_p', 1.0, 'Draw only from the most likely characters whose probabilities sum to p. 1: off.')
+    flags.DEFINE_string('stop', '', 'End the text after this string occurs in what is added. Empty: after --length.')
     flags.DEFINE_integer('seed', 0, 'Random seed. Text n is drawn with seed + n.', lower_bound=0, upper_bound=2**62)
     flags.DEFINE_bool(
         'json', False, 'Print one JSON object per line: the fields of the request, text and log_likelihood (nats).'

@@ -3,7 +3,7 @@
 The text is read in segments. After the characters of a segment are predicted, and so counted, one step of SGD on their
 loss changes the weights, with the gradient clipped. So no character is predicted by weights that have seen it.
 
-A step also pulls the weights back to those of training, by a fraction of their distance: without that, some models drift
+A step also pulls the weights back to those of training, by a fraction of the distance. Without that, some models drift
 away. Segment, norm and fraction were chosen on a validation part of the section's corpus.
 """
 

@@ -1,6 +1,7 @@
 """Generates text from a prefix; the trainer and the exported artifact use the same graph."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -17,8 +18,39 @@ SIGNATURE = (
     tf.TensorSpec([None], tf.float32, 'temperature'),
     tf.TensorSpec([None], tf.int32, 'top_k'),
     tf.TensorSpec([None], tf.float32, 'top_p'),
+    tf.TensorSpec([None], tf.string, 'stop'),
     tf.TensorSpec([None], tf.int64, 'seed'),
 )
+
+_NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
+
+
+class Request(NamedTuple):
+    """The checked rows of a request, encoded."""
+
+    prefix: tf.Tensor
+    """`[N, P] int32`, ids; padded."""
+    prefix_length: tf.Tensor
+    """`[N] int32`, the number of ids in the prefix of each row, one or more."""
+    length: tf.Tensor
+    """`[N] int32`, the largest number of ids to add to each row."""
+    stop: tf.Tensor
+    """`[N, M] int32`, ids that end a row as soon as it has generated them; padded."""
+    stop_length: tf.Tensor
+    """`[N] int32`, the number of ids in the stop of each row. 0: none."""
+
+
+class Generated(NamedTuple):
+    """Generated rows."""
+
+    ids: tf.Tensor
+    """`[N, T] int32`, of the prefix and of what was added; after its own end, a row has further ids."""
+    length: tf.Tensor
+    """`[N] int32`, the number of ids that were added to each row."""
+    log_likelihood: tf.Tensor
+    """`[N] float32`, the sum of ln p of the added ids, nats."""
+    log_probabilities: tf.Tensor
+    """`[N, T-1] float32`, ln p of each id but the first, nats; 0 for the ids of the prefix and after the end."""
 
 
 class Generator(tf.Module):
@@ -54,6 +86,7 @@ class Generator(tf.Module):
             tf.fill([rows], temperature),
             tf.fill([rows], top_k),
             tf.fill([rows], top_p),
+            tf.fill([rows], ''),
             seed + tf.range(rows, dtype=tf.int64),
         )
         return [one.decode() for one in text.numpy()]
@@ -65,6 +98,7 @@ class Generator(tf.Module):
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
+        stop: tf.Tensor,
         seed: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
@@ -72,10 +106,11 @@ class Generator(tf.Module):
         Args:
           prefix: string, UTF-8, from one character to the limit. A new character is read as the unknown character if
             the vocabulary contains that, and is an error otherwise.
-          length: int32, the number of characters to add, from 0 to the limit.
+          length: int32, the largest number of characters to add, from 0 to the limit.
           temperature: float32, 0 or more. 0: greedy.
           top_k: int32, 0 or more. 0: off.
           top_p: float32, above 0 and at most 1. 1: off.
+          stop: string, UTF-8; the text ends after its first occurrence in the added characters. Empty: none.
           seed: int64, determines the random numbers of the row.
 
         Returns:
@@ -87,17 +122,17 @@ class Generator(tf.Module):
         Raises:
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
         """
-        ids, prefix_length, length = self.checked(prefix, length, temperature, top_k, top_p, seed)
-        uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(length), 1))
+        request = self.checked(prefix, length, temperature, top_k, top_p, stop, seed)
+        uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(request.length), 1))
 
         def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
             known = mask_unknown(logits, self.vocabulary.unknown_id)
             return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
 
         state = self.model.zero_state(tf.shape(prefix)[0])
-        ids, log_likelihood = generate_ids(self.model.stepper(), state, ids, prefix_length, length, choose)
-        added = self.vocabulary.decode_tensor(_columns(ids, prefix_length, tf.reduce_max(length)), length)
-        return tf.strings.join([prefix, added]), log_likelihood
+        found = generate_ids(self.model.stepper(), state, request, choose)
+        added = _columns(found.ids, request.prefix_length, tf.reduce_max(found.length))
+        return tf.strings.join([prefix, self.vocabulary.decode_tensor(added, found.length)]), found.log_likelihood
 
     def checked(
         self,
@@ -106,21 +141,22 @@ class Generator(tf.Module):
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
+        stop: tf.Tensor,
         seed: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Checks the arguments of a call and does not generate.
-
-        Returns:
-          ids of the prefixes `[N, P] int32`, their lengths `[N]`, and `length`; they depend on the checks.
+    ) -> Request:
+        """Checks the arguments of a call and does not generate; the result depends on the checks.
 
         Raises:
           InvalidArgumentError (when run): as a call.
         """
-        knobs = {'length': length, 'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'seed': seed}
-        with tf.control_dependencies(checks.rows('prefix', prefix, **knobs)):
+        knobs = {'length': length, 'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'stop': stop}
+        with tf.control_dependencies(checks.rows('prefix', prefix, **knobs, seed=seed)):
             ids = self.vocabulary.encode_tensor(prefix, 'prefix')
-        prefix_length = tf.cast(ids.row_lengths(), tf.int32)
+            stop_ids = self.vocabulary.encode_tensor(stop, 'stop')
+        prefix_length, stop_length = (tf.cast(ragged.row_lengths(), tf.int32) for ragged in (ids, stop_ids))
         limits = self._limits
+        unknown_id = -1 if self.vocabulary.unknown_id is None else self.vocabulary.unknown_id
+        num_unknown = tf.reduce_sum(tf.cast(tf.equal(stop_ids, unknown_id), tf.int32), axis=1)
         finite = tf.math.is_finite(temperature)
         with tf.control_dependencies(
             [
@@ -129,9 +165,23 @@ class Generator(tf.Module):
                 checks.each('temperature', temperature, (temperature >= 0) & finite, 'be finite, 0 (greedy) or more'),
                 checks.each('top_k', top_k, top_k >= 0, 'be 0 (off) or more'),
                 checks.each('top_p', top_p, (top_p > 0) & (top_p <= 1), 'be above 0 and at most 1 (off)'),
+                checks.within('stop', stop_length, 0, limits.max_length if limits else None, counts=True),
+                checks.each(
+                    'stop',
+                    num_unknown,
+                    num_unknown == 0,
+                    'have none',
+                    'has {} characters that the model cannot generate',
+                ),
             ]
         ):
-            return ids.to_tensor(), tf.identity(prefix_length), tf.identity(length)
+            return Request(
+                ids.to_tensor(),
+                tf.identity(prefix_length),
+                tf.identity(length),
+                stop_ids.to_tensor(),
+                tf.identity(stop_length),
+            )
 
 
 def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
@@ -144,45 +194,59 @@ def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
 def generate_ids(
     step: Callable[[tf.Tensor, State], tuple[tf.Tensor, State]],
     state: State,
-    prefix: tf.Tensor,
-    prefix_length: tf.Tensor,
-    length: tf.Tensor,
+    request: Request,
     choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> Generated:
     """Feeds each row its prefix, character by character, and then the ids that `choose` returns for the logits.
+
+    The loop ends when all rows have ended, by their length or by their stop.
 
     Args:
       step: `(ids [N], state) -> (logits [N, V], state)`.
       state: the state before the first character.
-      prefix: ids, `[N, P] int32`.
-      prefix_length: `[N] int32`, the number of ids in the prefix of each row, one or more.
-      length: `[N] int32`, the number of ids to add to each row.
+      request: the rows.
       choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts the added ids of a row
         from 0. It stays within 0 ... max(length)-1 where the choice is not used.
-
-    Returns:
-      ids: `[N, max(prefix_length + length)] int32`; after its own end, a row has further generated ids.
-      log_likelihood: `[N] float32`, the sum of ln p of the added ids, nats.
     """
-    total = prefix_length + length
-    num_positions = tf.reduce_max(total)
-    last_position = tf.maximum(tf.reduce_max(length) - 1, 0)
-    given = tf.pad(prefix, [[0, 0], [0, tf.maximum(num_positions - tf.shape(prefix)[1], 0)]])
+    longest = request.prefix_length + request.length
+    num_positions = tf.reduce_max(longest)
+    last_position = tf.maximum(tf.reduce_max(request.length) - 1, 0)
+    given = tf.pad(request.prefix, [[0, 0], [0, tf.maximum(num_positions - tf.shape(request.prefix)[1], 0)]])
+    stop = _right_aligned(request.stop, request.stop_length)
 
-    def body(t, ids, state, log_likelihood, written):
+    def body(t, ids, state, end, recent, log_likelihood, written, log_probabilities):
         logits, state = step(ids, state)
-        position = t - prefix_length
+        position = t - request.prefix_length
         chosen = choose(logits, tf.clip_by_value(position, 0, last_position))
         ids = tf.where(position >= 0, chosen, given[:, t])
         log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)
-        log_likelihood += tf.where((position >= 0) & (t < total), log_p, 0.0)
-        return t + 1, ids, state, log_likelihood, written.write(t, ids)
+        log_p = tf.where((position >= 0) & (t < end), log_p, 0.0)
+        generated = tf.where(position >= 0, ids, _NOTHING)
+        recent = tf.concat([recent, generated[:, tf.newaxis]], axis=1)[:, 1:]
+        stops = (request.stop_length > 0) & tf.reduce_all((recent == stop) | (stop == _NOTHING), axis=1)
+        end = tf.where(stops, tf.minimum(end, t + 1), end)
+        written, log_probabilities = written.write(t, ids), log_probabilities.write(t - 1, log_p)
+        return t + 1, ids, state, end, recent, log_likelihood + log_p, written, log_probabilities
 
-    written = tf.TensorArray(tf.int32, num_positions, element_shape=[None])
     first = given[:, 0]
-    start = (1, first, state, tf.zeros(tf.shape(total)), written.write(0, first))
-    _, _, _, log_likelihood, written = tf.while_loop(lambda t, *_: t < num_positions, body, start)
-    return transposed(tf.reshape(written.concat(), [num_positions, -1])), log_likelihood
+    written = tf.TensorArray(tf.int32, num_positions, element_shape=[None]).write(0, first)
+    log_probabilities = tf.TensorArray(tf.float32, num_positions - 1, element_shape=[None])
+    zeros, nothing = tf.zeros(tf.shape(longest)), tf.fill(tf.shape(stop), _NOTHING)
+    start = (1, first, state, longest, nothing, zeros, written, log_probabilities)
+    count, _, _, end, _, log_likelihood, written, log_probabilities = tf.while_loop(
+        lambda t, ids, state, end, *_: t < tf.reduce_max(end), body, start
+    )
+    of_each = log_probabilities.gather(tf.range(count - 1))
+    return Generated(
+        transposed(written.gather(tf.range(count))), end - request.prefix_length, log_likelihood, tf.transpose(of_each)
+    )
+
+
+def _right_aligned(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Moves the first `lengths[n]` ids of each row of `[N, M]` to its end; `_NOTHING` is before them."""
+    size = tf.shape(ids)[1]
+    columns = tf.range(size) - (size - lengths)[:, tf.newaxis]
+    return tf.where(columns >= 0, tf.gather(ids, tf.maximum(columns, 0), batch_dims=1), _NOTHING)
 
 
 def _columns(ids: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from data.vocabulary import Vocabulary
 from pipeline import checks
-from pipeline.generate import generate_ids
+from pipeline.generate import Request, generate_ids
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
@@ -23,7 +23,7 @@ class TextLikelihood(tf.Module):
         self._vocabulary = vocabulary
         self._limits = limits
 
-    def __call__(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Reads each text from a zero state. The first character is not predicted and not counted.
 
         Scoring is generation in which the text makes the choices, from its second character on.
@@ -35,20 +35,21 @@ class TextLikelihood(tf.Module):
         Returns:
           log_likelihood: `[N] float32`, nats, the sum of ln p of the predicted characters.
           num_characters: `[N] int32`, the number of predicted characters: that of the text minus one.
+          log_probabilities: `[N, P] float32`, nats, ln p of each predicted character, in the order of the text; 0 after
+            the end of a row. P is the largest number of predicted characters.
 
         Raises:
           InvalidArgumentError (when run): a text is invalid; the message gives the row.
         """
         ids, text_length = self.checked(text)
-        _, log_likelihood = generate_ids(
+        rows = tf.ones_like(text_length)
+        found = generate_ids(
             self._model.stepper(),
             self._model.zero_state(tf.shape(ids)[0]),
-            ids[:, :1],
-            tf.ones_like(text_length),
-            text_length - 1,
+            Request(ids[:, :1], rows, text_length - 1, stop=ids[:, :0], stop_length=0 * rows),
             lambda logits, position: tf.gather(ids, position + 1, batch_dims=1),
         )
-        return log_likelihood, text_length - 1
+        return found.log_likelihood, found.length, found.log_probabilities
 
     def checked(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Checks the texts; returns their ids `[N, P] int32` and lengths `[N] int32`, which depend on the checks."""

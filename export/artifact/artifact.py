@@ -5,10 +5,13 @@ import inspect
 import tensorflow as tf
 
 from data.vocabulary import Vocabulary
+from export.artifact.sample_settings import SampleSettings
 from pipeline import checks, scoring
 from pipeline.generate import SIGNATURE, Generator
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
+
+_PREFIX_AND_SEED = (SIGNATURE[0], SIGNATURE[-1])
 
 
 class Artifact(tf.Module):
@@ -18,13 +21,16 @@ class Artifact(tf.Module):
     error that the signature would raise. A server calls it to keep bad rows out of shared batches.
     """
 
-    def __init__(self, model: CharRNN, vocabulary: Vocabulary, default_length: int, limits: Limits):
-        """`default_length` is the number of characters that `serving_default` adds."""
+    def __init__(
+        self, model: CharRNN, vocabulary: Vocabulary, default_length: int, limits: Limits, settings: SampleSettings
+    ):
+        """`default_length` is the number of characters that `serving_default` adds; `settings` are of `sample`."""
         super().__init__()
         self.model = model
         self.vocabulary = vocabulary
         self.default_length = default_length
         self.limits = limits
+        self.settings = settings
         self._generator = Generator(model, vocabulary, limits)
         self._likelihood = scoring.TextLikelihood(model, vocabulary, limits)
         state = [tf.TensorSpec([None, part.shape[1]], tf.float32) for part in model.zero_state(1)]
@@ -37,48 +43,54 @@ class Artifact(tf.Module):
     @property
     def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """The signatures by name."""
-        return {name: getattr(self, name) for name in ('serving_default', 'generate', 'score', 'step')}
+        return {name: getattr(self, name) for name in ('serving_default', 'sample', 'generate', 'score', 'step')}
 
     @tf.function(input_signature=SIGNATURE)
-    def generate(self, prefix, length, temperature, top_k, top_p, seed):
+    def generate(self, prefix, length, temperature, top_k, top_p, stop, seed):
         """Continues each prefix with the parameters of its row; see `Generator`."""
-        text, log_likelihood = self._generator(prefix, length, temperature, top_k, top_p, seed)
-        return {'text': text, 'log_likelihood': log_likelihood}
+        return _generated(self._generator(prefix, length, temperature, top_k, top_p, stop, seed))
 
     @tf.function(input_signature=SIGNATURE)
-    def check_generate(self, prefix, length, temperature, top_k, top_p, seed):
-        return _rows(self._generator.checked(prefix, length, temperature, top_k, top_p, seed)[0])
+    def check_generate(self, prefix, length, temperature, top_k, top_p, stop, seed):
+        return _rows(self._generator.checked(prefix, length, temperature, top_k, top_p, stop, seed).length)
+
+    @tf.function(input_signature=_PREFIX_AND_SEED)
+    def sample(self, prefix, seed):
+        """Continues each prefix with the settings of the artifact."""
+        return _generated(self._generator(prefix, **_filled(self.settings, prefix), seed=seed))
+
+    @tf.function(input_signature=_PREFIX_AND_SEED)
+    def check_sample(self, prefix, seed):
+        return _rows(self._generator.checked(prefix, **_filled(self.settings, prefix), seed=seed).length)
 
     @tf.function(input_signature=SIGNATURE[:1])
     def serving_default(self, prefix):
         """Continues each prefix greedily."""
-        return {'text': self._generator(prefix, *self._default_knobs(prefix))[0]}
+        return {'text': self._generator(prefix, **self._default_knobs(prefix))[0]}
 
     @tf.function(input_signature=SIGNATURE[:1])
     def check_serving_default(self, prefix):
-        return _rows(self._generator.checked(prefix, *self._default_knobs(prefix))[0])
+        return _rows(self._generator.checked(prefix, **self._default_knobs(prefix)).length)
 
     @tf.function(input_signature=scoring.SIGNATURE)
     def score(self, text):
         """Returns the likelihood of each text; see `TextLikelihood`."""
-        log_likelihood, count = self._likelihood(text)
-        perplexity = tf.exp(-log_likelihood / tf.cast(count, tf.float32))
-        return {'log_likelihood': log_likelihood, 'num_characters': count, 'perplexity': perplexity}
+        log_likelihood, count, log_probabilities = self._likelihood(text)
+        return {
+            'log_likelihood': log_likelihood,
+            'num_characters': count,
+            'perplexity': tf.exp(-log_likelihood / tf.cast(count, tf.float32)),
+            'log_probabilities': log_probabilities,
+        }
 
     @tf.function(input_signature=scoring.SIGNATURE)
     def check_score(self, text):
         return _rows(self._likelihood.checked(text)[0])
 
-    def _default_knobs(self, prefix: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _default_knobs(self, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the inputs of `generate` after the prefix, for greedy generation."""
-        rows = tf.shape(prefix)
-        return (
-            tf.fill(rows, self.default_length),
-            tf.zeros(rows, tf.float32),
-            tf.zeros(rows, tf.int32),
-            tf.ones(rows, tf.float32),
-            tf.zeros(rows, tf.int64),
-        )
+        greedy = SampleSettings(self.default_length, sample_temperature=0.0, sample_top_p=1.0)
+        return _filled(greedy, prefix) | {'seed': tf.zeros(tf.shape(prefix), tf.int64)}
 
     def _step(self, ids: tf.Tensor, *state: tf.Tensor) -> dict[str, tf.Tensor]:
         """Reads one character per row: `ids [N]` and a state (zeros at first) -> `logits [N, V]` and the next state."""
@@ -94,6 +106,19 @@ class Artifact(tf.Module):
         rows = checks.rows('ids', ids, **dict(zip(self.state_names, state, strict=True)))
         with tf.control_dependencies([*rows, checks.each('ids', ids, valid, f'be 0 to {highest}, a character')]):
             return tf.identity(ids)
+
+
+def _generated(found: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    text, log_likelihood = found
+    return {'text': text, 'log_likelihood': log_likelihood}
+
+
+def _filled(settings: SampleSettings, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the inputs of `generate` between the prefix and the seed, the same in each row of `prefix`."""
+    return {
+        spec.name: tf.fill(tf.shape(prefix), tf.constant(getattr(settings, f'sample_{spec.name}'), spec.dtype))
+        for spec in SIGNATURE[1:-1]
+    }
 
 
 def _rows(values: tf.Tensor) -> tf.Tensor:

@@ -1,10 +1,11 @@
 """`assets.extra/charrnn.json`: describes an exported model to servers and people.
 
-  format              1; another number would mean other keys
+  format              2; another number means other keys or signatures
   vocabulary          all characters in the order of their ids, as one string
   unknown_id          id of U+FFFD, which replaces characters outside the vocabulary; null: they are an error
   vocabulary_sha256   SHA-256 of that string in UTF-8
   default_length      number of characters that `serving_default` adds
+  sample              of the signature `sample`: length, temperature, top_k, top_p and stop
   limits              max_length, the most characters to add to a row, and max_prefix, the longest prefix; a text to
                       score may have max_length + max_prefix characters
   state               of the signature `step`: names, the state tensors in order, and size, the H of their shape [N, H]
@@ -37,7 +38,7 @@ from pipeline.config import Config
 from pipeline.perplexity import finite, perplexity
 from pipeline.run_directory import RunRecord
 
-_FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +68,12 @@ def describe(artifact: Artifact, source: Source | None) -> dict:
     """Returns the description, ready for JSON."""
     vocabulary = artifact.vocabulary
     return {
-        'format': _FORMAT,
+        'format': FORMAT,
         'vocabulary': vocabulary.characters,
         'unknown_id': vocabulary.unknown_id,
         'vocabulary_sha256': text_sha256(vocabulary.characters),
         'default_length': artifact.default_length,
+        'sample': {name.removeprefix('sample_'): v for name, v in dataclasses.asdict(artifact.settings).items()},
         'limits': dataclasses.asdict(artifact.limits),
         'state': {'names': list(artifact.state_names), 'size': artifact.model.config.hidden_size},
         'versions': _versions(),

@@ -10,6 +10,7 @@ from data.errors import InputError
 from data.vocabulary import Vocabulary
 from export.artifact import description, versions, warmup
 from export.artifact.artifact import Artifact
+from export.artifact.sample_settings import SampleSettings
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
@@ -23,6 +24,7 @@ def export(
     default_length: int,
     limits: Limits = _DEFAULT_LIMITS,
     source: description.Source | None = None,
+    settings: SampleSettings | None = None,
 ) -> pathlib.Path:
     """Writes the next version under `model_dir` and returns its directory, which appears only when it is complete.
 
@@ -33,16 +35,20 @@ def export(
       default_length: number of characters that `serving_default` adds.
       limits: largest row of a request.
       source: the run of the weights, if any.
+      settings: of the signature `sample`; None: the defaults, within the limits.
 
     Raises:
-      InputError: `default_length` is above the limit, or `model_dir` cannot be written.
+      InputError: `default_length` is above the limit, the model would refuse the settings, or `model_dir` cannot be
+        written.
     """
     if default_length > limits.max_length:
         raise InputError(
             f"serving_default adds the run's sample_length={default_length} characters, above --max_length="
             f'{limits.max_length}: give a larger --max_length, or resume the run with a smaller --sample_length.'
         )
-    artifact = Artifact(model, vocabulary, default_length, limits)
+    settings = settings or SampleSettings(min(SampleSettings.sample_length, limits.max_length))
+    settings.check(limits, vocabulary)
+    artifact = Artifact(model, vocabulary, default_length, limits, settings)
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
         aside = pathlib.Path(tempfile.mkdtemp(prefix='writing-', dir=model_dir))  # not an integer: servers ignore it

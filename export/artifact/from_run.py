@@ -5,6 +5,7 @@ import sys
 
 from export.artifact import description, versions, warmup
 from export.artifact.exporter import export
+from export.artifact.sample_settings import SampleSettings
 from pipeline import command_line, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.limits import Limits
@@ -14,7 +15,12 @@ _EXAMPLE_LENGTH = 50  # characters
 
 
 def export_run(
-    run_dir: pathlib.Path | None, model_dir: pathlib.Path, checkpoint: str | None, limits: Limits, keep_versions: int
+    run_dir: pathlib.Path | None,
+    model_dir: pathlib.Path,
+    checkpoint: str | None,
+    limits: Limits,
+    settings: SampleSettings,
+    keep_versions: int,
 ) -> None:
     """Exports a checkpoint as the next version, and removes all but the newest `keep_versions` (0: keeps all).
 
@@ -27,7 +33,7 @@ def export_run(
     path = load_model(run_dir, model, checkpoint)
     source = description.read_source(run_dir, recorded, path)
     default_length = recorded.config.training.sample_length
-    version_dir = export(model, recorded.vocabulary, model_dir, default_length, limits, source)
+    version_dir = export(model, recorded.vocabulary, model_dir, default_length, limits, source, settings)
     print(f'{path} -> {version_dir}')
     if not (version_dir / versions.WARMUP_REQUESTS).exists():
         print(f'exported without warm-up requests: {warmup.INSTALL_HINT}', file=sys.stderr)

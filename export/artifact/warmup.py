@@ -17,9 +17,9 @@ INSTALL_HINT = 'install tensorflow-serving-api (the extra "serve", which `make` 
 _BATCH_SIZES = (1, 8, 32)
 _LENGTH = 8  # characters
 _KNOBS = (
-    {'temperature': 1.0, 'top_k': 5, 'top_p': 0.9},
-    {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0},
-    {'temperature': 0.7, 'top_k': 0, 'top_p': 1.0},
+    {'temperature': 1.0, 'top_k': 5, 'top_p': 0.9, 'stop': ''},
+    {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'stop': ''},
+    {'temperature': 0.7, 'top_k': 0, 'top_p': 1.0, 'stop': ''},
 )
 
 
@@ -62,7 +62,7 @@ def valid_prefixes(prefixes: Sequence[str], artifact: Artifact) -> list[str]:
 
 
 def requests(prefixes: Sequence[str], rows: int, limits: Limits) -> dict[str, dict[str, tf.Tensor]]:
-    """Returns inputs, `[rows]` each, for every signature that generates text; the rows cycle through `prefixes`."""
+    """Returns inputs, `[rows]` each, for every signature but `step`; the rows cycle through `prefixes`."""
     prefix = tf.constant([prefixes[row % len(prefixes)] for row in range(rows)])
     generate = {
         'prefix': prefix,
@@ -71,4 +71,9 @@ def requests(prefixes: Sequence[str], rows: int, limits: Limits) -> dict[str, di
     }
     for name in _KNOBS[0]:
         generate[name] = tf.constant([_KNOBS[row % len(_KNOBS)][name] for row in range(rows)])
-    return {'serving_default': {'prefix': prefix}, 'generate': generate}
+    return {
+        'serving_default': {'prefix': prefix},
+        'sample': {'prefix': prefix, 'seed': generate['seed']},
+        'generate': generate,
+        'score': {'text': tf.strings.join([prefix, tf.strings.substr(prefix, 0, 1, unit='UTF8_CHAR')])},
+    }

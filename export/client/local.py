@@ -1,14 +1,19 @@
 """An exported model, loaded into this process."""
 
+import dataclasses
+import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from data.errors import InputError
-from export.artifact import assertions
-from export.artifact.text_request import GeneratedText, TextRequest
-from export.artifact.versions import newest_version
+from export.artifact import assertions, streaming
+from export.artifact.description import FORMAT
+from export.artifact.text_request import GeneratedText, Request, TextRequest
+from export.artifact.versions import DESCRIPTION, newest_version
+from pipeline.generate import SIGNATURE
 
 
 class LocalModel:
@@ -23,18 +28,40 @@ class LocalModel:
             raise InputError(f'{version_dir} cannot be loaded: {str(error).splitlines()[0]}') from error
         if 'generate' not in self._loaded.signatures:
             raise InputError(f'{version_dir} has no signature "generate": this project did not export it.')
+        path = version_dir / DESCRIPTION
+        self._description = json.loads(path.read_text('utf-8')) if path.exists() else {}
+        if not streaming.has_format(self._description):
+            raise InputError(
+                f'{path} does not have format {FORMAT}, which this version reads: export the run again with python -m '
+                f'export.saved_model.'
+            )
 
-    def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
-        """Returns a text per request. Raises `InputError` with the model's own message if it refuses a value."""
-        signature = self._loaded.signatures['generate']
-        columns = {
-            name: tf.constant([getattr(request, name) for request in requests], spec.dtype)
-            for name, spec in signature.structured_input_signature[1].items()
-        }
-        try:
-            answer = signature(**columns)
-        except tf.errors.InvalidArgumentError as error:
-            raise InputError(assertions.sentence(error.message)) from error
+    def generate(self, requests: Sequence[Request]) -> list[GeneratedText]:
+        """Returns a text per request; all are for one signature.
+
+        Raises:
+          InputError: the model refuses a value; the message is its own.
+        """
+        answer = self._call(self._loaded.signatures[requests[0].signature], requests)
         pairs = zip(answer['text'].numpy(), answer['log_likelihood'].numpy(), strict=True)
         # str() gives the shortest digits of a float32; float() alone would show those of the float64.
         return [GeneratedText(text.decode(), float(str(log_likelihood))) for text, log_likelihood in pairs]
+
+    def stream(self, request: TextRequest) -> Iterator[str]:
+        """Returns the added characters as they are generated. Raises `InputError` as `generate`."""
+        self._call(self._loaded.check_generate, [request])
+        step = self._loaded.signatures['step']
+        events = streaming.characters(lambda inputs: step(**inputs), self._description, request)
+        return (event['data']['text'] for event in events if event['event'] is None)
+
+    def _call(self, function: Callable[..., Any], requests: Sequence[Request]) -> Any:
+        names = {field.name for field in dataclasses.fields(requests[0])}
+        columns = {
+            spec.name: tf.constant([getattr(request, spec.name) for request in requests], spec.dtype)
+            for spec in SIGNATURE
+            if spec.name in names
+        }
+        try:
+            return function(**columns)
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(assertions.sentence(error.message)) from error

@@ -4,12 +4,11 @@ import dataclasses
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from data.errors import InputError
-from export.artifact.text_request import GeneratedText, TextRequest, batches
-from export.client.remote import RemoteModel
+from export.artifact.text_request import GeneratedText, Request, TextRequest, batches
 from pipeline import program
 from pipeline.terminal import shown
 
@@ -17,31 +16,35 @@ from pipeline.terminal import shown
 class TextModel(Protocol):
     """A local or remote model."""
 
-    def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
+    def generate(self, requests: Sequence[Request]) -> list[GeneratedText]:
         """Returns a text per request."""
 
+    def stream(self, request: TextRequest) -> Iterator[str] | None:
+        """Yields the added characters as they are generated. Returns None if the model cannot stream."""
 
-def print_texts(model: TextModel, requests: Sequence[TextRequest], num_samples: int, *, as_json: bool) -> None:
+
+def print_texts(model: TextModel, requests: Sequence[Request], num_samples: int, *, as_json: bool) -> None:
     """Prints one text, or one JSON object, per line in the order of the requests.
 
     There are `num_samples` consecutive requests per prefix. A terminal shows a single text while it is generated, if
-    `model` is a server that can stream. Raises `InputError` if the model refuses a request; the message gives the index
+    `model` can stream. Raises `InputError` if the model refuses a request; the message gives the index
     of its prefix among all prefixes.
     """
+    first, *others = requests
     streamed = (
-        isinstance(model, RemoteModel)
-        and len(requests) == 1
+        isinstance(first, TextRequest)
+        and not others
         and not as_json
         and sys.stdout.isatty()
-        and _print_stream(model, requests[0])
+        and _print_stream(model, first)
     )
     if not streamed:
         _print_batches(model, requests, num_samples, as_json)
 
 
-def _print_stream(server: RemoteModel, request: TextRequest) -> bool:
-    """Prints a text as its characters arrive; returns False if the server cannot stream."""
-    added = server.stream(request)
+def _print_stream(model: TextModel, request: TextRequest) -> bool:
+    """Prints a text as its characters arrive; returns False if the model cannot stream."""
+    added = model.stream(request)
     if added is None:
         return False
     print(shown(request.prefix, sys.stdout), end='', flush=True)
@@ -53,7 +56,7 @@ def _print_stream(server: RemoteModel, request: TextRequest) -> bool:
     return True
 
 
-def _print_batches(model: TextModel, requests: Sequence[TextRequest], num_samples: int, as_json: bool) -> None:
+def _print_batches(model: TextModel, requests: Sequence[Request], num_samples: int, as_json: bool) -> None:
     printed = 0
     for batch in batches(requests):
         try:
@@ -68,7 +71,7 @@ def _print_batches(model: TextModel, requests: Sequence[TextRequest], num_sample
         printed += len(batch)
 
 
-def _normal_form_hint(message: str, batch: Sequence[TextRequest]) -> str:
+def _normal_form_hint(message: str, batch: Sequence[Request]) -> str:
     """Returns a sentence if the model refuses a character of a prefix that has another normal form."""
     found = re.search(r'\bprefix\[(\d+)\] contains ', message)
     for form in ('NFC', 'NFD'):
@@ -83,4 +86,4 @@ def _with_prefix_index(message: str, first_row: int, num_samples: int) -> str:
     def prefix_index(found: re.Match) -> str:
         return f'{found[1]}[{(first_row + int(found[2])) // num_samples}]'
 
-    return re.sub(r'\b(prefix|length|temperature|top_k|top_p|seed)\[(\d+)\]', prefix_index, message, count=1)
+    return re.sub(r'\b(prefix|length|temperature|top_k|top_p|stop|seed)\[(\d+)\]', prefix_index, message, count=1)

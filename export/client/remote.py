@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 
 from data.errors import InputError
-from export.artifact.text_request import GeneratedText, TextRequest
+from export.artifact.text_request import GeneratedText, Request, TextRequest
 
 _URL = re.compile(
     r'(?P<scheme>https?://)((?P<user>[^/?#\s@]*)@)?(?P<host>[^/?#\s@]+)(?P<path>(/(?!v1/models/)[^/?#\s]+)*)/*'
@@ -49,9 +49,12 @@ class RemoteModel:
         path = urllib.parse.quote(found['model'] or _DEFAULT_MODEL, safe='/%')
         self._model = f'{self._root}/{path}'
 
-    def generate(self, requests: Sequence[TextRequest]) -> list[GeneratedText]:
-        """Returns a text per request, from one call of the signature `generate`."""
-        body = {'signature_name': 'generate', 'instances': [dataclasses.asdict(request) for request in requests]}
+    def generate(self, requests: Sequence[Request]) -> list[GeneratedText]:
+        """Returns a text per request, from one call of their signature."""
+        body = {
+            'signature_name': requests[0].signature,
+            'instances': [dataclasses.asdict(request) for request in requests],
+        }
         url = f'{self._model}:predict'
         with self._post(url, body) as response:
             try:

@@ -10,10 +10,10 @@ from data.errors import InputError
 from export.artifact import versions
 from export.server import ports
 from export.server.metrics import Metrics
-from export.server.models import example, streaming
+from export.server.models import example
 from export.server.models.config import ModelConfig
 from export.server.models.manager import Manager
-from export.server.models.servable import Servable, warm_up
+from export.server.models.servable import Servable, warm_up, warm_up_stream
 from export.server.options import Options
 from export.server.predictor import Predictor, specification
 from export.server.rest.listener import RestServer
@@ -94,7 +94,7 @@ class Server:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)
         if self._options.enable_model_warmup:
             warm_up(servable)
-        streaming.warm_up(servable)
+        warm_up_stream(servable)
         return servable
 
     def _watch(self) -> None:

@@ -84,11 +84,24 @@ def test_directory_and_server_give_the_same_json_lines(run, url, model_dir, tmp_
         temperature=tf.fill([n], 1.5),
         top_k=tf.fill([n], 9),
         top_p=tf.fill([n], 0.9),
+        stop=tf.fill([n], ''),
         seed=7 + tf.range(n, dtype=tf.int64),
     )
     assert [row['text'] for row in rows] == [text.decode() for text in answer['text'].numpy()]
     np.testing.assert_allclose([row['log_likelihood'] for row in rows], answer['log_likelihood'], rtol=1e-5)
     assert (rows[0]['length'], rows[0]['temperature'], rows[0]['top_k'], rows[0]['top_p']) == (12, 1.5, 9, 0.9)
+
+
+def test_sample_uses_the_settings_of_the_export(run, url, model_dir):
+    signature = tf.saved_model.load(str(model_dir / '1')).signatures['sample']
+    answer = signature(prefix=tf.constant(['分', '分', '你', '你']), seed=tf.range(3, 7, dtype=tf.int64))
+    flags = ['--prefix=分', '--prefix=你', '--sample', '--num_samples=2', '--seed=3', '--json']
+    for model in (f'--model_dir={model_dir}', f'--server={url}'):
+        rows = [json.loads(line) for line in run(model, *flags).stdout.splitlines()]
+        assert [row['text'] for row in rows] == [text.decode() for text in answer['text'].numpy()]
+        assert [row['seed'] for row in rows] == [3, 4, 5, 6]
+    refused = run(f'--server={url}', '--prefix=分', '--sample', '--top_k=3')
+    assert '--top_k does not go with --sample, whose settings were fixed at export' in refused.stderr
 
 
 def test_prefixes_from_stdin_are_unchanged(run, url):
@@ -125,13 +138,15 @@ def test_terminal_shows_characters_as_they_arrive(program_environment):
             shown.release()
         assert process.wait() == 0
         assert process.stderr.read() == b''
-    knobs = {'length': 12, 'temperature': 1.5, 'top_k': 9, 'top_p': 0.9, 'seed': 7}
+    knobs = {'length': 12, 'temperature': 1.5, 'top_k': 9, 'top_p': 0.9, 'stop': '', 'seed': 7}
     assert posted == [('/v1/models/charrnn:generate_stream', {'prefix': '分'} | knobs)]
 
 
-def test_terminal_and_pipe_get_the_same_text(run, url, program_environment):
-    piped = run(f'--server={url}', '--prefix=分', *KNOBS).stdout
-    with _on_a_terminal(program_environment, f'--server={url}', '--prefix=分', *KNOBS) as (process, read_until):
+@pytest.mark.parametrize('local', [False, True])
+def test_terminal_and_pipe_get_the_same_text(run, url, model_dir, program_environment, local):
+    flags = [f'--model_dir={model_dir}' if local else f'--server={url}', '--prefix=分', '--stop=山', *KNOBS]
+    piped = run(*flags).stdout
+    with _on_a_terminal(program_environment, *flags) as (process, read_until):
         assert read_until(piped) == piped
         assert process.wait() == 0
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from data.vocabulary import UNKNOWN, Vocabulary
 from pipeline.config import ModelConfig
-from pipeline.generate import Generator, generate_ids, uniform_numbers
+from pipeline.generate import SIGNATURE, Generator, Request, generate_ids, uniform_numbers
 from pipeline.model import CharRNN
 
 
@@ -26,34 +26,48 @@ def _greedy(logits, position):
     return tf.argmax(logits, -1, output_type=tf.int32)
 
 
+def _request(prefix: list[list[int]], prefix_length: list[int], length: list[int], stop: list[list[int]]) -> Request:
+    stops = tf.ragged.constant(stop, tf.int32)
+    numbers = map(tf.constant, (prefix, prefix_length, length))
+    return Request(*numbers, stops.to_tensor(), tf.cast(stops.row_lengths(), tf.int32))
+
+
 def test_feeds_the_prefix_and_then_the_chosen_characters():
     """Row by row: prefixes and lengths are ragged, and the state has seen every character of the prefix."""
-    ids, log_likelihood = generate_ids(
-        _spelling_step([7, 8, 9]),
-        (tf.zeros([3], tf.int32),),
-        tf.constant([[1, 0, 0], [1, 2, 3], [1, 2, 0]]),
-        tf.constant([1, 3, 2]),
-        tf.constant([4, 2, 0]),
-        _greedy,
-    )
+    request = _request([[1, 0, 0], [1, 2, 3], [1, 2, 0]], [1, 3, 2], [4, 2, 0], [[]] * 3)
+    found = generate_ids(_spelling_step([7, 8, 9]), (tf.zeros([3], tf.int32),), request, _greedy)
     # The step after n characters spells word[(n - 1) % 3]: that many characters have been read.
-    assert ids[0, :5].numpy().tolist() == [1, 7, 8, 9, 7]
-    assert ids[1, :5].numpy().tolist() == [1, 2, 3, 9, 7]
-    assert ids[2, :2].numpy().tolist() == [1, 2]
+    assert found.ids[0, :5].numpy().tolist() == [1, 7, 8, 9, 7]
+    assert found.ids[1, :5].numpy().tolist() == [1, 2, 3, 9, 7]
+    assert found.ids[2, :2].numpy().tolist() == [1, 2]
+    assert found.length.numpy().tolist() == [4, 2, 0]
     each = 3.0 - np.log(np.exp(3.0) + 9)
-    np.testing.assert_allclose(log_likelihood, [4 * each, 2 * each, 0], rtol=1e-5)
+    of_each = [[each] * 4, [0, 0, each, each], [0] * 4]
+    np.testing.assert_allclose(found.log_probabilities, of_each, rtol=1e-5)
+    np.testing.assert_allclose(found.log_likelihood, np.sum(of_each, axis=1), rtol=1e-5)
+
+
+def test_loop_ends_when_each_row_has_its_length_or_its_stop():
+    """The first row has its stop only in its prefix and across its end, the third meets it twice."""
+    request = _request([[8, 9], [1, 1], [1, 0]], [2, 2, 1], [3, 90, 80], [[8, 9, 8], [8, 9], [7]])
+    steps = []
+
+    def step(ids, state):
+        steps.append(ids)
+        return _spelling_step([7, 8, 9])(ids, state)
+
+    found = generate_ids(step, (tf.zeros([3], tf.int32),), request, _greedy)
+    assert found.ids.numpy().tolist() == [[8, 9, 8, 9, 7], [1, 1, 8, 9, 7], [1, 7, 8, 9, 7]]
+    assert found.length.numpy().tolist() == [3, 2, 1]
+    assert len(steps) == 4
+    np.testing.assert_allclose(found.log_likelihood, found.length.numpy() * (3.0 - np.log(np.exp(3.0) + 9)), rtol=1e-5)
 
 
 def test_chooses_by_the_position_among_the_added_characters():
-    ids, _ = generate_ids(
-        _spelling_step([0]),
-        (tf.zeros([2], tf.int32),),
-        tf.constant([[1, 0], [1, 2]]),
-        tf.constant([1, 2]),
-        tf.constant([3, 3]),
-        lambda logits, position: position + 4,
-    )
-    assert ids.numpy().tolist() == [[1, 4, 5, 6, 6], [1, 2, 4, 5, 6]]
+    request = _request([[1, 0], [1, 2]], [1, 2], [3, 3], [[]] * 2)
+    step, state = _spelling_step([0]), (tf.zeros([2], tf.int32),)
+    found = generate_ids(step, state, request, lambda logits, position: position + 4)
+    assert found.ids.numpy().tolist() == [[1, 4, 5, 6, 6], [1, 2, 4, 5, 6]]
 
 
 def test_longer_row_of_random_numbers_starts_with_the_shorter():
@@ -158,6 +172,58 @@ def test_log_likelihood_is_not_renormalised_after_masking(unknowing):
     assert log_likelihood < -10
 
 
+def test_stop_that_cannot_be_generated_is_refused(unknowing):
+    for stop in ('囧', UNKNOWN):
+        rows = dict(zip([spec.name for spec in SIGNATURE], _rows(['分', '开'], 2), strict=True))
+        rows['stop'] = tf.constant(['', stop])
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r'stop\[1\] has 1 characters that the model cannot gen'
+        ):
+            unknowing(**rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(10))
+def test_text_with_a_stop_is_the_text_without_cut_after_its_first_occurrence(seed):
+    """50 rows of a random model: the stops are short strings of its few characters, so that many occur."""
+    random = np.random.default_rng(seed)
+    vocabulary = Vocabulary('ab开🎵'[: 2 + seed % 3])
+    config = ModelConfig(cell=('rnn', 'gru', 'lstm')[seed % 3], hidden_size=6, init_scale=1.0)
+    model, rows = CharRNN(config, len(vocabulary), seed), 50
+
+    def strings(shortest: int, longest: int) -> list[str]:
+        lengths = random.integers(shortest, longest + 1, rows)
+        return [''.join(random.choice(list(vocabulary.characters), n)) for n in lengths]
+
+    inputs = {
+        'prefix': tf.constant(strings(1, 6)),
+        'length': tf.constant(random.integers(0, 30, rows), tf.int32),
+        'temperature': tf.constant(random.choice([0.0, 0.5, 1.0, 3.0], rows), tf.float32),
+        'top_k': tf.constant(random.integers(0, 4, rows), tf.int32),
+        'top_p': tf.constant(random.choice([0.5, 0.9, 1.0], rows), tf.float32),
+        'stop': tf.constant(strings(0, 4)),
+        'seed': tf.constant(random.integers(-9, 9, rows), tf.int64),
+    }
+    generator = Generator(model, vocabulary)
+    whole, _ = generator(**inputs | {'stop': tf.fill([rows], '')})
+    texts, log_likelihood = generator(**inputs)
+    expected = []
+    for prefix, stop, text in zip(inputs['prefix'].numpy(), inputs['stop'].numpy(), whole.numpy(), strict=True):
+        added = text[len(prefix) :]
+        cut = added.find(stop) + len(stop) if stop and stop in added else len(added)
+        expected.append(prefix + added[:cut])
+    assert texts.numpy().tolist() == expected
+    assert 5 < sum(text != uncut for text, uncut in zip(expected, whole.numpy(), strict=True)) < 45
+    for row in range(rows):
+        ids = vocabulary.encode(expected[row].decode())[np.newaxis]
+        first = len(inputs['prefix'].numpy()[row].decode()) - 1
+        logits, _ = model(tf.constant(ids[:, :-1]), model.zero_state(1))
+        log_p = tf.nn.log_softmax(logits[:, 0]).numpy()[np.arange(ids.size - 1), ids[0, 1:]][first:]
+        np.testing.assert_allclose(log_likelihood[row], log_p.sum(), rtol=1e-4, atol=1e-4)
+        (alone,), _ = generator(**{name: value[row : row + 1] for name, value in inputs.items()})
+        assert alone == expected[row]
+
+
 def test_invalid_utf8_in_a_prefix_is_not_read_as_unknown(unknowing):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r'prefix\[1\] is not valid UTF-8'):
         unknowing(*_rows(['分', b'\xff'], 0))
@@ -176,12 +242,14 @@ def test_invalid_utf8_in_a_prefix_is_not_read_as_unknown(unknowing):
         ({'top_p': [0, 1]}, r'top_p\[0\] is 0; it must be above 0 and at most 1 \(off\)'),
         ({'top_p': [1, 1.5]}, r'top_p\[1\] is 1.5'),
         ({'top_p': [1, float('nan')]}, r'top_p\[1\] is nan'),
+        ({'stop': ['', b'\xff']}, r'stop\[1\] is not valid UTF-8'),
+        ({'stop': ['分囧', '']}, r'stop\[0\] contains .*囧.* \(U\+56E7\), which is not among the 24 characters'),
         ({'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give both as many'),
         ({'prefix': []}, r'prefix has no row; give one or more'),
     ],
 )
 def test_bad_row_is_refused_and_named(generator, broken, message):
-    rows = dict(zip(('prefix', 'length', 'temperature', 'top_k', 'top_p', 'seed'), _rows(['分', '开'], 2), strict=True))
+    rows = dict(zip([spec.name for spec in SIGNATURE], _rows(['分', '开'], 2), strict=True))
     rows |= {name: tf.constant(value, rows[name].dtype) for name, value in broken.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         generator._compiled(**rows)
@@ -195,5 +263,6 @@ def _rows(prefixes, length, temperature=0.0, top_k=0, top_p=1.0, seed=0):
         tf.fill([n], temperature),
         tf.fill([n], top_k),
         tf.fill([n], top_p),
+        tf.fill([n], ''),
         tf.fill([n], tf.constant(seed, tf.int64)),
     )

@@ -19,10 +19,23 @@ _QUEUE_NUMBERS = itertools.count()
 
 
 def can_share(signature: meta_graph_pb2.SignatureDef) -> bool:
-    """Returns whether rows of several requests can form a batch: all shapes are [rows] and known dimensions."""
-    tensors = [*signature.inputs.values(), *signature.outputs.values()]
-    shapes = [[dim.size for dim in info.tensor_shape.dim] for info in tensors if not info.tensor_shape.unknown_rank]
-    return len(shapes) == len(tensors) and all(shape and shape[0] == -1 and -1 not in shape[1:] for shape in shapes)
+    """Returns whether rows of several requests can form a batch: the first dimension of all tensors is that of rows.
+
+    The other dimensions of inputs must be known. Outputs may be padded to the longest row.
+    """
+    inputs, outputs = (
+        [None if info.tensor_shape.unknown_rank else [dim.size for dim in info.tensor_shape.dim] for info in tensors]
+        for tensors in (signature.inputs.values(), signature.outputs.values())
+    )
+    return all(shape and shape[0] == -1 for shape in inputs + outputs) and all(-1 not in s[1:] for s in inputs if s)
+
+
+def without_padding(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Removes the columns of `score`'s log probabilities that only rows of other requests need."""
+    if not {'log_probabilities', 'num_characters'} <= outputs.keys():
+        return outputs
+    longest = tf.reduce_max(outputs['num_characters'])
+    return outputs | {'log_probabilities': outputs['log_probabilities'][:, :longest]}
 
 
 def batched(
@@ -54,4 +67,4 @@ def batched(
         )
 
     waiting = tf.function(enqueue, input_signature=specs, autograph=False).get_concrete_function()
-    return lambda **rows: dict(zip(outputs, waiting(*(rows[name] for name in inputs)), strict=True))
+    return lambda **rows: without_padding(dict(zip(outputs, waiting(*(rows[name] for name in inputs)), strict=True)))

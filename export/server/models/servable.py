@@ -1,8 +1,10 @@
 """A loaded version of a model."""
 
+import collections
+import functools
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import grpc
 import tensorflow as tf
@@ -10,7 +12,8 @@ from google.protobuf import message
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from export.artifact import versions
+from export.artifact import streaming, versions
+from export.artifact.text_request import TextRequest
 from export.server import errors
 from export.server.errors import ServingError
 from export.server.models import batching, tensors
@@ -67,8 +70,12 @@ class Servable:
 
     @property
     def can_stream(self) -> bool:
-        """Whether `:generate_stream` works: it needs the description and the signature `step`."""
-        return bool(self.description) and 'step' in self.signatures
+        """Whether `:generate_stream` works: it needs a description in our format and the signature `step`."""
+        return streaming.has_format(self.description) and 'step' in self.signatures
+
+    def stream(self, request: TextRequest, num_candidates: int = 0) -> Iterator[dict]:
+        """Yields the events of `streaming.characters` for a request that was checked; the servable can stream."""
+        return streaming.characters(functools.partial(self.call, 'step'), self.description, request, num_candidates)
 
     def call(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Runs a signature on these inputs without batching. Raises `ServingError`."""
@@ -180,6 +187,13 @@ def warm_up(servable: Servable) -> int:
             raise ValueError(f'Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}')
         servable.predict(_request(record, path))
     return count
+
+
+def warm_up_stream(servable: Servable) -> None:
+    """Runs a short stream, so that the first request does not wait for tracing; nothing if the model cannot stream."""
+    if servable.can_stream:
+        first = servable.description['vocabulary'][0]
+        collections.deque(servable.stream(TextRequest(first, length=2, temperature=1.0, top_k=1)), maxlen=0)
 
 
 def _request(record: bytes, path: pathlib.Path) -> predict_pb2.PredictRequest:

@@ -10,10 +10,10 @@ import tensorflow as tf
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from export.artifact.description import FORMAT
 from export.artifact.text_request import TextRequest
 from export.server import errors
 from export.server.errors import ServingError
-from export.server.models import streaming
 from export.server.models.servable import Servable
 from export.server.predictor import Predictor
 from export.server.rest import json_format
@@ -22,6 +22,8 @@ from export.server.rest.paths import Target
 from pipeline.generate import SIGNATURE
 
 _DTYPES = {spec.name: spec.dtype for spec in SIGNATURE}
+_CANDIDATES = 'candidates'
+_MOST_CANDIDATES = 100
 
 
 class EventStream(StreamingResponse):
@@ -45,15 +47,17 @@ async def start(predictor: Predictor, target: Target, body: bytes) -> EventStrea
         servable = held.enter_context(predictor.manager.lease(target.spec))
 
         def begin() -> tuple[dict, Iterator[dict]]:
-            events = streaming.characters(servable, parse(body, servable))
+            events = servable.stream(*parse(body, servable))
             return next(events), events
 
         first, events = await predictor.run(begin)
         return EventStream(_encoded(predictor, first, events), held.pop_all())
 
 
-def parse(body: bytes, servable: Servable) -> TextRequest:
-    """Returns the request in a body: a JSON object with `prefix` and any other inputs of `generate`, for one text.
+def parse(body: bytes, servable: Servable) -> tuple[TextRequest, int]:
+    """Returns the request in a body, for one text, and the number of candidates to send for each character.
+
+    The body is a JSON object with `prefix` and any of the other inputs of `generate` and `candidates`.
 
     Raises:
       ServingError: the model cannot stream, the body is not such an object, or the model refuses a value.
@@ -61,23 +65,26 @@ def parse(body: bytes, servable: Servable) -> TextRequest:
     if not servable.can_stream:
         raise errors.invalid(
             f'model {servable.name} version {servable.version} cannot stream: it needs the signature "step" and '
-            f'assets.extra/charrnn.json. Export it again with python -m export.saved_model, or use :predict'
+            f'assets.extra/charrnn.json of format {FORMAT}. Export it again with python -m export.saved_model, or use '
+            f':predict'
         )
     fields = json_format.parse_body(body)
-    unknown = [name for name in fields if name not in _DTYPES]
+    unknown = [name for name in fields if name not in (*_DTYPES, _CANDIDATES)]
     if unknown:
-        raise errors.invalid(f'the key {shown(unknown[0])} is not one of {", ".join(_DTYPES)}')
+        raise errors.invalid(f'the key {shown(unknown[0])} is not one of {", ".join((*_DTYPES, _CANDIDATES))}')
     if 'prefix' not in fields:
         raise errors.invalid('prefix is missing; it must be a string, the beginning of the text')
-    given = {'length': servable.description['default_length']} | fields
-    highest = {'length': servable.description['limits']['max_length']}
-    request = TextRequest(**{name: _valid(name, value, highest.get(name)) for name, value in given.items()})
+    given = {'length': servable.description['default_length'], _CANDIDATES: 0} | fields
+    highest = {'length': servable.description['limits']['max_length'], _CANDIDATES: _MOST_CANDIDATES}
+    valid = {name: _valid(name, value, highest.get(name)) for name, value in given.items()}
+    num_candidates = valid.pop(_CANDIDATES)
+    request = TextRequest(**valid)
     row = {name: tf.constant([getattr(request, name)], dtype) for name, dtype in _DTYPES.items()}
     try:
         servable.check('generate', row)
     except ServingError as error:  # the message names row 0 of an input; a stream has one text
         raise ServingError(error.code, error.message.replace('[0]', '', 1)) from error
-    return request
+    return request, num_candidates
 
 
 def format_event(event: dict) -> bytes:
@@ -106,7 +113,7 @@ def _valid(name: str, value: Any, highest: int | None) -> Any:
 
     `highest`: of the model, for an integer; None: that of the type.
     """
-    dtype = _DTYPES[name]
+    dtype = _DTYPES.get(name, tf.int32)
     if dtype == tf.string:
         valid, rule = isinstance(value, str), 'a string'
     elif dtype.is_integer:

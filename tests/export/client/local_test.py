@@ -1,5 +1,7 @@
 """LocalModel: a version from disk, and its errors. `generate_test.py` compares its texts with the signature's."""
 
+import shutil
+
 import pytest
 import tensorflow as tf
 
@@ -12,6 +14,23 @@ from export.client.local import LocalModel
 def test_refused_value_is_an_error_in_the_models_own_words(model_dir):
     with pytest.raises(InputError, match=r"^prefix\[1\] contains '囧' \(U\+56E7\), which is not among"):
         LocalModel(model_dir / '1').generate([TextRequest('分', 1), TextRequest('囧', 1)])
+
+
+def test_stream_is_the_generated_text(model_dir):
+    request = TextRequest('分开', 20, temperature=1.0, stop=' ', seed=3)
+    model = LocalModel(model_dir)
+    (whole,) = model.generate([request])
+    assert '分开' + ''.join(model.stream(request)) == whole.text
+    with pytest.raises(InputError, match=r"^prefix\[0\] contains '囧'"):
+        model.stream(TextRequest('囧', 1))
+
+
+def test_version_of_another_format_is_named(model_dir, tmp_path):
+    shutil.copytree(model_dir / '1', tmp_path / '1')
+    path = tmp_path / '1' / versions.DESCRIPTION
+    path.write_text(path.read_text('utf-8').replace('"format": 2', '"format": 1'), 'utf-8')
+    with pytest.raises(InputError, match='does not have format 2, which this version reads: export the run again'):
+        LocalModel(tmp_path)
 
 
 def test_version_that_cannot_be_loaded_is_an_error(tmp_path):

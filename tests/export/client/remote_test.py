@@ -11,7 +11,7 @@ from export.client.remote import RemoteModel
 from tests.export.client.stub_server import send, stub_server
 
 REQUEST = TextRequest('分', 3, temperature=1.5, top_k=9, top_p=0.9, seed=7)
-FIELDS = {'prefix': '分', 'length': 3, 'temperature': 1.5, 'top_k': 9, 'top_p': 0.9, 'seed': 7}
+FIELDS = {'prefix': '分', 'length': 3, 'temperature': 1.5, 'top_k': 9, 'top_p': 0.9, 'stop': '', 'seed': 7}
 CHARACTER = 'data: {"text": "开"}\n\n'.encode()
 
 

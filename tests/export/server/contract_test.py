@@ -37,7 +37,7 @@ AGREEING = [
     ('charrnn', '', {'prefix': ['分', '不分开']}),
     ('charrnn', 'generate', {
         'prefix': ['分', '山一程'], 'length': np.int32([5, 0]), 'temperature': np.float32([1, 0]),
-        'top_k': np.int32([0, 3]), 'top_p': np.float32([0.9, 1]), 'seed': np.int64([7, 2**60]),
+        'top_k': np.int32([0, 3]), 'top_p': np.float32([0.9, 1]), 'stop': ['山', ''], 'seed': np.int64([7, 2**60]),
     }),
     ('charrnn', 'score', {'text': ['分开 山一程', '不分']}),
     ('charrnn', 'step', {'ids': np.int32([0, 3]), 'state_0': np.zeros([2, 16], np.float32)}),

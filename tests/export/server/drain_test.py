@@ -20,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from data.errors import InputError
 from export import serve as program_file
+from export.artifact import streaming
 from export.server import process as server_process
-from export.server.models import streaming
 from export.server.models.config import ModelConfig
 from export.server.options import Options
 from export.server.rest import api

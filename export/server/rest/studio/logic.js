@@ -1,7 +1,8 @@
 // What the page knows without touching it: limits, events, probabilities, the curl command. Pure functions.
 
-export const KNOBS = ['length', 'temperature', 'top_k', 'top_p', 'seed'];
-export const DEFAULTS = { temperature: '0.8', top_k: '0', top_p: '1', seed: '1' };
+const NUMBERS = ['length', 'temperature', 'top_k', 'top_p', 'seed'];
+export const KNOBS = [...NUMBERS, 'stop'];
+export const DEFAULTS = { temperature: '0.8', top_k: '0', top_p: '1', seed: '1', stop: '' };
 
 const LOWEST = [0.9, 0.5, 0.2, 0.05, 0.01]; // of each level's probabilities, but the last's
 
@@ -60,21 +61,30 @@ const normalHint = (prefix, vocabulary) => {
 /** The distinct characters of a text that are not in a vocabulary (a Set). */
 export const absent = (text, vocabulary) => [...new Set(text)].filter((character) => !vocabulary.has(character));
 
+const tooLong = (text, most) => {
+  const { length } = [...text];
+  return length > most ? `This is ${length} characters; the model takes at most ${most}.` : '';
+};
+
+/** A sentence on the characters of a text that are not in a vocabulary; '' if there are none. */
+const notAmong = (text, vocabulary) => {
+  const missing = absent(text, vocabulary);
+  if (!missing.length) return '';
+  const each = missing.slice(0, 5).map((c) => `${named(c)} (${codePoint(c)})`);
+  return `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size.toLocaleString('en')} characters this model was trained on.${normalHint(text, vocabulary)}`;
+};
+
 const integer = (text, highest) => /^\d+$/.test(text) && Number(text) <= highest;
 
 /** What is wrong with the fields (strings, by name): messages by name, none for those that are good. */
 export const problems = (fields, { vocabulary, unknown_id, limits }) => {
   const found = {};
-  const length = [...fields.prefix].length;
-  const missing = unknown_id === null ? absent(fields.prefix, vocabulary) : [];
-  if (length === 0) {
-    found.prefix = 'Give one character or more.';
-  } else if (length > limits.max_prefix) {
-    found.prefix = `This is ${length} characters; the model takes at most ${limits.max_prefix}.`;
-  } else if (missing.length) {
-    const each = missing.slice(0, 5).map((c) => `${named(c)} (${codePoint(c)})`);
-    found.prefix = `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size.toLocaleString('en')} characters this model was trained on.${normalHint(fields.prefix, vocabulary)}`;
-  }
+  const prefix = unknown_id === null ? notAmong(fields.prefix, vocabulary) : '';
+  if (!fields.prefix) found.prefix = 'Give one character or more.';
+  else if (tooLong(fields.prefix, limits.max_prefix) || prefix) found.prefix = tooLong(fields.prefix, limits.max_prefix) || prefix;
+  const generated = unknown_id === null ? vocabulary : new Set([...vocabulary].filter((c) => c !== '\ufffd'));
+  const stop = tooLong(fields.stop, limits.max_length) || notAmong(fields.stop, generated);
+  if (stop) found.stop = stop;
   if (!integer(fields.length, limits.max_length)) found.length = `Give a whole number from 0 to ${limits.max_length}.`;
   const temperature = Number(fields.temperature);
   if (fields.temperature === '' || !(temperature >= 0 && temperature < 3.4e38)) found.temperature = 'Give 0 (greedy) or more, below 3.4e38.';
@@ -86,10 +96,10 @@ export const problems = (fields, { vocabulary, unknown_id, limits }) => {
 };
 
 /** The inputs of the signature `generate` from the fields. */
-export const request = (fields) => ({ prefix: fields.prefix, ...Object.fromEntries(KNOBS.map((k) => [k, Number(fields[k])])) });
+export const request = ({ prefix, stop, ...fields }) => ({ prefix, ...Object.fromEntries(NUMBERS.map((k) => [k, Number(fields[k])])), stop });
 
 /** The field that a server's message is about, if it names one. */
-export const fieldOf = (message) => /^(prefix|length|temperature|top_k|top_p|seed) /.exec(message)?.[1];
+export const fieldOf = (message) => /^(prefix|length|temperature|top_k|top_p|stop|seed) /.exec(message)?.[1];
 
 /** A text as one word of a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;

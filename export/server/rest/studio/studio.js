@@ -124,8 +124,8 @@ const writeAddress = () => {
 
 const setRunning = (controller) => {
   running = controller;
-  const stopsFocused = document.activeElement === $('stop');
-  $('stop').disabled = !controller;
+  const stopsFocused = document.activeElement === $('stop-generating');
+  $('stop-generating').disabled = !controller;
   if (!controller && stopsFocused) $('generate').focus(); // a disabled button would drop it to the page's top
   $('text').classList.toggle('running', Boolean(controller));
   $('text').setAttribute('aria-busy', Boolean(controller));
@@ -271,7 +271,7 @@ const listen = () => {
   $('form').addEventListener('input', onInput);
   $('form').addEventListener('change', (event) => FIELDS.includes(event.target.id) && writeAddress());
   document.addEventListener('keydown', onKey);
-  $('stop').addEventListener('click', stop);
+  $('stop-generating').addEventListener('click', stop);
   $('dice').addEventListener('click', () => {
     form.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
     onInput();

@@ -81,9 +81,11 @@ GOOD = [
     ('', {'prefix': ['山一程']}),
     ('generate', {
         'prefix': ['分', '你'], 'length': np.int32([9, 3]), 'temperature': np.float32([1, 0]),
-        'top_k': np.int32([0, 3]), 'top_p': np.float32([0.9, 1]), 'seed': np.int64([7, 8]),
+        'top_k': np.int32([0, 3]), 'top_p': np.float32([0.9, 1]), 'stop': ['山', ''], 'seed': np.int64([7, 8]),
     }),
     ('score', {'text': ['分开 山一程', '不分']}),
+    ('score', {'text': ['分开']}),
+    ('sample', {'prefix': ['山一程', '你'], 'seed': np.int64([3, 4])}),
     ('step', {'ids': np.int32([0, 3]), 'state_0': np.full([2, 16], 0.25, np.float32)}),
 ]  # fmt: skip
 BAD = [
@@ -122,7 +124,7 @@ def test_concurrent_valid_and_invalid_requests_get_their_own_answers(own_address
 
 def _close(found, expected):
     # A matrix product sums a batch of another size in another order: the last bits may differ.
-    return np.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_full_queue_is_unavailable(probe, serve):

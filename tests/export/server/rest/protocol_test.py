@@ -5,7 +5,7 @@ import socket
 import time
 import urllib.parse
 
-from export.server.models import streaming
+from export.artifact import streaming
 from export.server.models.config import ModelConfig
 from tests.export.server.client import PATIENCE
 

@@ -90,13 +90,14 @@ def _text(page) -> str:
     return page.locator('#text').evaluate('element => element.textContent')
 
 
-def _by_signature(folder, prefix, length, temperature=0.0, top_k=0, top_p=1.0, seed=0) -> tuple[str, float]:
+def _by_signature(folder, prefix, length, temperature=0.0, top_k=0, top_p=1.0, stop='', seed=0) -> tuple[str, float]:
     answer = tf.saved_model.load(str(folder / '1')).signatures['generate'](
         prefix=tf.constant([prefix]),
         length=tf.constant([length]),
         temperature=tf.constant([temperature]),
         top_k=tf.constant([top_k]),
         top_p=tf.constant([top_p]),
+        stop=tf.constant([stop]),
         seed=tf.constant([seed], tf.int64),
     )
     return answer['text'].numpy()[0].decode(), float(answer['log_likelihood'].numpy()[0])
@@ -110,6 +111,15 @@ def test_text_and_perplexity_equal_the_signature_generate(studio, folders):
     assert page.inner_text('#count') == '60'
     assert page.inner_text('#perplexity') == f'{2.718281828459045 ** (-log_likelihood / 60):.2f}'
     assert re.fullmatch(r'version 1\s· .*24 characters', page.inner_text('#about'))
+
+
+def test_text_ends_at_the_stop(studio, folders):
+    knobs = {'length': 60, 'temperature': 1.5, 'stop': '开', 'seed': 11}
+    page = studio(prefix='分开', **knobs)
+    text, _ = _by_signature(folders['charrnn'], '分开', **knobs)
+    assert _generate(page) == text
+    assert text.endswith('开')
+    assert len(text) < 62
 
 
 def test_each_character_shows_its_probability_by_shade_number_and_key(studio):
@@ -173,7 +183,7 @@ def test_copy_as_curl_gives_the_same_text_in_a_shell(studio, name, prefix):
 def test_stop_ends_the_stream_here_and_at_the_server(studio):
     """There it gives its place back: with as many as the server has, the last would be refused."""
     page = studio(prefix='分', length=LONG, temperature=1)
-    for n, stop in enumerate([lambda: page.click('#stop'), lambda: page.keyboard.press('Escape')] * PLACES):
+    for n, stop in enumerate([lambda: page.click('#stop-generating'), lambda: page.keyboard.press('Escape')] * PLACES):
         page.fill('#prefix', '分' * (n + 1))
         page.click('#generate')
         sync_api.expect(page.locator('.given')).to_have_text('分' * (n + 1))  # the text before has gone
@@ -181,7 +191,7 @@ def test_stop_ends_the_stream_here_and_at_the_server(studio):
         stop()
         sync_api.expect(page.locator('#status')).to_have_text(re.compile(r'Stopped after \d+ characters'))
         assert 10 <= int(page.inner_text('#status').split()[2]) == page.locator('[data-index]').count() < LONG
-        sync_api.expect(page.locator('#stop')).to_be_disabled()
+        sync_api.expect(page.locator('#stop-generating')).to_be_disabled()
     page.fill('#length', '3')
     assert len(_generate(page)) == 2 * PLACES + 3
 
@@ -200,7 +210,7 @@ def test_works_with_the_keyboard_alone(studio, folders, vocabulary):
         outline = page.evaluate('getComputedStyle(document.activeElement).outlineStyle')
         assert outline == 'solid', visited
         page.keyboard.press('Tab')
-    knobs = ['length', 'temperature', 'top_k', 'top_p', 'seed', 'dice']
+    knobs = ['length', 'temperature', 'top_k', 'top_p', 'stop', 'seed', 'dice']
     assert visited == ['prefix', 'generate', 'text', 'numbers', 'copy-text', 'copy-curl', *knobs]
     page.focus('#temperature')
     page.keyboard.press('Control+A')
@@ -212,13 +222,14 @@ def test_works_with_the_keyboard_alone(studio, folders, vocabulary):
 
 
 def test_field_shows_an_invalid_value_before_the_request(studio):
-    page = studio(prefix='分囧', length=LONG + 1, temperature=-1, top_k=1.5, top_p=0, seed='')
+    page = studio(prefix='分囧', length=LONG + 1, temperature=-1, top_k=1.5, top_p=0, stop='\n', seed='')
     for name, message in {
         'prefix': '‘囧’ (U+56E7): not among the 24 characters this model was trained on.',
         'length': 'Give a whole number from 0 to 100000.',
         'temperature': 'Give 0 (greedy) or more, below 3.4e38.',
         'top_k': 'Give a whole number, 0 (off) or more.',
         'top_p': 'Give a number above 0, at most 1 (off).',
+        'stop': 'line break (U+000A): not among the 24 characters this model was trained on.',
         'seed': 'Give a whole number from 0 to 9007199254740991.',
     }.items():
         sync_api.expect(page.locator(f'#{name}')).to_have_accessible_description(re.compile(re.escape(message)))
@@ -273,6 +284,7 @@ def test_server_without_a_streaming_model_is_explained(browser, url):
 
 def test_address_has_the_settings(studio):
     fields = {'prefix': "分\n#&'", 'length': '7', 'temperature': '0.5', 'top_k': '3', 'top_p': '0.5', 'seed': '9'}
+    fields['stop'] = '\n"'
     page = studio(model='awkward', **fields)
     page.click('#dice')
     page.fill('#length', '8')
@@ -326,7 +338,7 @@ def test_page_does_not_follow_a_reader_who_scrolled_up(studio):
     page.evaluate('scrollTo(0, 0)')
     sync_api.expect(page.locator('[data-index="900"]')).to_be_attached()
     assert page.evaluate('scrollY') == 0
-    page.click('#stop')
+    page.click('#stop-generating')
 
 
 def test_left_arrow_goes_forward_in_right_to_left_text(studio):

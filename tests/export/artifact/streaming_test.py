@@ -7,13 +7,14 @@ import pytest
 import tensorflow as tf
 
 from data.vocabulary import UNKNOWN, Vocabulary
+from export.artifact import streaming
 from export.artifact.exporter import export
 from export.client.remote import events
 from export.server.errors import ServingError
-from export.server.models import streaming
-from export.server.models.servable import Servable
+from export.server.models.servable import Servable, warm_up_stream
 from export.server.rest import streams
 from pipeline.config import ModelConfig
+from pipeline.generate import SIGNATURE
 from pipeline.model import CharRNN
 
 pytestmark = pytest.mark.slow
@@ -38,8 +39,7 @@ def unknowing(tmp_path_factory) -> Servable:
 
 def _stream(servable: Servable, **fields) -> tuple[list[dict], dict]:
     """What is sent for each character, and at the end."""
-    request = streams.parse(json.dumps(fields).encode(), servable)
-    *added, last = streaming.characters(servable, request)
+    *added, last = servable.stream(*streams.parse(json.dumps(fields).encode(), servable))
     assert [event['event'] for event in added] == [None] * len(added)
     assert last['event'] == 'done'
     return [event['data'] for event in added], last['data']
@@ -47,13 +47,9 @@ def _stream(servable: Servable, **fields) -> tuple[list[dict], dict]:
 
 def _generated(servable: Servable, prefix: str, lengths: list[int], knobs: dict) -> tuple[list[str], np.ndarray]:
     """What the signature `generate` answers for one prefix and several lengths."""
-    knobs = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'seed': 0} | knobs
-    dtypes = {'temperature': tf.float32, 'top_k': tf.int32, 'top_p': tf.float32, 'seed': tf.int64}
-    rows = len(lengths)
-    inputs = {name: tf.constant([value] * rows, dtypes[name]) for name, value in knobs.items()}
-    answer = servable.call(
-        'generate', {'prefix': tf.constant([prefix] * rows), 'length': tf.constant(lengths)} | inputs
-    )
+    knobs = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'stop': '', 'seed': 0, 'prefix': prefix} | knobs
+    columns = {name: [value] * len(lengths) for name, value in knobs.items()} | {'length': lengths}
+    answer = servable.call('generate', {spec.name: tf.constant(columns[spec.name], spec.dtype) for spec in SIGNATURE})
     return [text.decode() for text in answer['text'].numpy()], answer['log_likelihood'].numpy()
 
 
@@ -81,6 +77,37 @@ def test_characters_and_log_probabilities_equal_generate(request, name, prefix, 
     np.testing.assert_allclose(last['log_likelihood'], sums[-1])
 
 
+@pytest.mark.parametrize('knobs', [{}, {'temperature': 1.2, 'seed': 3}, {'temperature': 1.0, 'top_p': 0.9}], ids=str)
+def test_stream_ends_at_the_stop_as_generate_does(servable, knobs):
+    whole = _generated(servable, '不分开', [LENGTH], knobs)[0][0]
+    for stop in (whole[5], whole[7:9], whole[20:24], '不分开'):
+        added, last = _stream(servable, prefix='不分开', length=LENGTH, stop=stop, **knobs)
+        texts, log_likelihoods = _generated(servable, '不分开', [LENGTH], knobs | {'stop': stop})
+        assert [last['text']] == texts == ['不分开' + ''.join(one['text'] for one in added)]
+        np.testing.assert_allclose([last['log_likelihood']], log_likelihoods, rtol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['servable', 'unknowing'])
+def test_candidates_are_the_most_likely_characters_and_their_probabilities_are_those_of_score(request, name):
+    """Each candidate, in place of the chosen character, is scored as a text."""
+    servable = request.getfixturevalue(name)
+    vocabulary = servable.description['vocabulary'].replace(UNKNOWN, '')
+    prefix = vocabulary[:3]
+    added, _ = _stream(servable, prefix=prefix, length=4, temperature=1.5, seed=2, candidates=100)
+    for one in added:
+        texts = [prefix + c for c in vocabulary]
+        scored = servable.call('score', {'text': tf.constant(texts)})['log_probabilities'].numpy()
+        expected = dict(zip(vocabulary, scored[np.arange(len(texts)), [len(text) - 2 for text in texts]], strict=True))
+        found = {candidate['text']: candidate['log_probability'] for candidate in one['candidates']}
+        assert found.keys() == expected.keys()
+        np.testing.assert_allclose([found[c] for c in vocabulary], [expected[c] for c in vocabulary], rtol=1e-4)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        assert one['log_probability'] == pytest.approx(found[one['text']], rel=1e-5)
+        prefix += one['text']
+    few, _ = _stream(servable, prefix=vocabulary[:3], length=4, temperature=1.5, seed=2, candidates=2)
+    assert [one['candidates'] for one in few] == [one['candidates'][:2] for one in added]
+
+
 def test_only_the_prefix_is_required(servable):
     assert len(_stream(servable, prefix='分')[0]) == LENGTH
 
@@ -91,10 +118,10 @@ def test_length_zero_returns_the_prefix(servable):
 
 def test_characters_come_one_by_one(servable, monkeypatch):
     """At the first character, the model has read only the prefix."""
-    request = streams.parse('{"prefix": "不分开"}'.encode(), servable)
+    request, _ = streams.parse('{"prefix": "不分开"}'.encode(), servable)
     steps, call = [], servable.call
     monkeypatch.setattr(servable, 'call', lambda name, inputs: steps.append(name) or call(name, inputs))
-    stream = streaming.characters(servable, request)
+    stream = servable.stream(request)
     next(stream)
     assert steps == ['step'] * 3
     next(stream)
@@ -103,7 +130,7 @@ def test_characters_come_one_by_one(servable, monkeypatch):
 
 def test_choice_is_traced_once_for_all_requests(servable):
     streaming.chooser.cache_clear()
-    streaming.warm_up(servable)
+    warm_up_stream(servable)
     for knobs in ({}, {'temperature': 1}, {'temperature': 0.5, 'top_k': 3, 'seed': 2**40}, {'length': 3, 'top_p': 0.5}):
         _stream(servable, prefix='分', **knobs)
     assert streaming.chooser.cache_info().currsize == 1
@@ -131,7 +158,10 @@ def test_several_models_do_not_make_tensorflow_warn_of_retracing(caplog):
         (b'{}', 'prefix is missing; it must be a string'),
         (b'{"prefix": 7}', 'prefix is 7; it must be a string'),
         (rb'{"prefix": "\ud800"}', 'JSON Parse error: .*surrogates not allowed'),
-        (b'{"prefix": "a", "lenght": 3}', 'the key "lenght" is not one of prefix, length, temperature'),
+        (b'{"prefix": "a", "lenght": 3}', 'the key "lenght" is not one of prefix, length, .*, stop, seed, candidates'),
+        (b'{"prefix": "a", "candidates": 101}', 'candidates is 101; it must be an integer from 0 to 100'),
+        (b'{"prefix": "a", "stop": 3}', 'stop is 3; it must be a string'),
+        ('{"prefix": "分", "stop": "囧"}'.encode(), r"^stop contains '囧' \(U\+56E7\), which is not among the 24 char"),
         (b'{"prefix": "a", "length": 3.5}', 'length is 3.5; it must be an integer from 0 to 1000'),
         (b'{"prefix": "a", "length": true}', 'length is true; it must be an integer'),
         (b'{"prefix": "a", "length": -1}', 'length is -1; it must be an integer from 0 to 1000'),
