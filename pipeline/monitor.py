@@ -1,4 +1,4 @@
-"""Reports on a run: lines and a progress bar in the console, curves and samples in TensorBoard."""
+"""Reports on a run: lines and a progress bar in the console, curves in TensorBoard and in `metrics.jsonl`, samples."""
 
 import contextlib
 import pathlib
@@ -17,6 +17,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from pipeline import metrics_file
 from pipeline.perplexity import perplexity
 from pipeline.terminal import shown
 from pipeline.trainer import Progress
@@ -83,7 +84,9 @@ class Monitor:
         target = None if last_step is None else last_step - first_step
         self._bar = Progbar(target, stateful_metrics=['perplexity']) if terminal else None
         self._events: dict[str, _Events] = {}
+        self._run_dir = run_dir
         with self._curves():
+            metrics_file.resume(run_dir, num_epochs_done)
             if settings and not first_step:
                 _write_settings(run_dir, settings)
             for part in ('train', 'valid') if has_valid else ('train',):
@@ -119,12 +122,18 @@ class Monitor:
             'gradients/clipped_fraction': progress.clipped_fraction,
             'learning_rate': progress.learning_rate,
         }
+        metrics = {tag.rpartition('/')[2]: value for tag, value in scalars.items()}
         if self._seconds:  # 0 if a process before this one trained the whole epoch
             scalars['characters_per_second'] = self._characters / self._seconds
         self._add('train', progress.epoch, [scalar_pb(tag, value) for tag, value in scalars.items()])
         if valid_nats is not None:
             scalars = {'perplexity': perplexity(valid_nats), 'loss': valid_nats}
             self._add('valid', progress.epoch, [scalar_pb(tag, value) for tag, value in scalars.items()])
+            metrics |= {f'valid_{name}': value for name, value in scalars.items()}
+        with self._curves():
+            if self._events:
+                seconds = round(self._seconds, 3)
+                metrics_file.append(self._run_dir, progress.epoch, progress.step, **metrics, seconds=seconds)
         if line_is_due or (not self._bar and self._is_silent()):
             line = f'epoch {progress.epoch}, perplexity {progress.perplexity:.2f}, time {self._seconds:.2f} sec'
             self.say(line if valid_nats is None else f'{line}, valid {perplexity(valid_nats):.2f}')
@@ -164,7 +173,7 @@ class Monitor:
             yield
         except (OSError, tf.errors.OpError) as error:
             self._events = {}
-            self.say(f'the curves for TensorBoard cannot be written and end here: {str(error).splitlines()[0]}')
+            self.say(f'the curves cannot be written and end here: {str(error).splitlines()[0]}')
 
 
 def _code_block(text: str) -> str:

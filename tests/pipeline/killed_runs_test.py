@@ -3,6 +3,7 @@
 Of three kills, one comes at the start, mostly during compilation, and two come between or within saves.
 """
 
+import json
 import pathlib
 import random
 import signal
@@ -85,6 +86,11 @@ def _curves(run_dir: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
+def _metrics(run_dir: pathlib.Path) -> list[dict]:
+    lines = (run_dir / 'metrics.jsonl').read_text('utf-8').splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name != 'seconds'} for line in lines]
+
+
 @pytest.mark.parametrize(('sampling', 'jit'), [('random', True), ('consecutive', False)])
 def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_environment, sampling, jit):
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
@@ -113,5 +119,8 @@ def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_e
     assert records['killed'] == records['unbroken']
     _assert_same(_variables(str(best_path(tmp_path / 'killed'))), _variables(str(best_path(tmp_path / 'unbroken'))))
     assert _curves(tmp_path / 'killed') == _curves(tmp_path / 'unbroken')
+    killed, unbroken = (_metrics(tmp_path / name) for name in ('killed', 'unbroken'))
+    assert killed == unbroken
+    assert [line['epoch'] for line in killed] == list(range(1, EPOCHS + 1))
     for curve in _curves(tmp_path / 'killed').values():
         assert [step for step, _ in curve] == list(range(1, EPOCHS + 1))

@@ -1,6 +1,7 @@
 """What is shown of a run: the console as printed, TensorBoard as read back from its files."""
 
 import html
+import json
 import math
 import re
 import resource
@@ -101,7 +102,26 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
             assert abs(tf.make_ndarray(point.tensor_proto) - value) < 1e-3 * value, tag
 
 
-@pytest.mark.parametrize('nats', [88.69, 300.0, 5000.0])
+def test_metrics_file_has_the_points_of_the_curves(tmp_path):
+    monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
+    for epoch, valid in ((1, 1.5), (2, None), (3, float('inf'))):
+        monitor.after_call(PROGRESS)
+        monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch, 'step': 8 * epoch}), False, valid_nats=valid)
+    monitor.flush()
+    of_training = {
+        'loss': 2.0, 'perplexity': math.exp(2), 'global_norm': 0.25, 'clipped_fraction': 0.5, 'learning_rate': 3.0,
+        'seconds': 0.15,
+    }  # fmt: skip
+    found = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    monitor.close()
+    assert found == [
+        {'epoch': 1, 'step': 8, 'valid_loss': 1.5, 'valid_perplexity': math.exp(1.5)} | of_training,
+        {'epoch': 2, 'step': 16} | of_training,
+        {'epoch': 3, 'step': 24, 'valid_loss': None, 'valid_perplexity': None} | of_training,
+    ]
+
+
+@pytest.mark.parametrize('nats', [89.0, 1000.0, float('inf')])
 def test_perplexity_too_large_for_a_float32_is_infinite_in_the_curves(tmp_path, nats):
     monitor = Monitor(tmp_path, 0, 8, 0, has_valid=True, terminal=False)
     monitor.after_call(PROGRESS)
@@ -133,11 +153,16 @@ def test_epochs_that_a_resumed_run_repeats_are_shown_once(tmp_path):
             monitor.after_epoch(progress, False, valid_nats=float(first))
         monitor.close()
         # File names contain the second, and readers sort by name: in practice a run resumes in a later second.
+        with (tmp_path / 'metrics.jsonl').open('a') as file:
+            file.write('{"epoch": 6, "st')  # a line that the kill cut short
         for part in ('train', 'valid'):
             (written,) = (path for path in (tmp_path / part).iterdir() if path.suffix != '.ordered')
             written.rename(tmp_path / part / f'events.out.tfevents.{first}.ordered')
     for part in ('train', 'valid'):
         assert _scalars(tmp_path / part, 'loss') == [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4), (6, 4)]
+    *lines, _ = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    points = [(line['epoch'], line['loss'], line['valid_loss']) for line in map(json.loads, lines)]
+    assert points == [(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 4, 4), (5, 4, 4), (6, 4, 4)]
 
 
 def test_train_and_valid_have_the_same_tags_in_two_runs(tmp_path, capsys):
@@ -160,7 +185,7 @@ def test_run_without_a_held_out_part_has_no_valid_curves(tmp_path):
     monitor.after_call(PROGRESS)
     monitor.after_epoch(PROGRESS, line_is_due=False)
     monitor.close()
-    assert [path.name for path in tmp_path.iterdir()] == ['train']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['metrics.jsonl', 'train']
 
 
 def test_tensorboard_shows_samples_as_the_console_does(tmp_path):
@@ -194,5 +219,5 @@ def test_full_disk_ends_the_curves_and_not_the_run(tmp_path, capsys, full_from_t
     monitor.samples(2, ['分开'])
     monitor.close()
     printed = capsys.readouterr().out
-    assert printed.count('the curves for TensorBoard cannot be written and end here:') == 1
+    assert printed.count('the curves cannot be written and end here:') == 1
     assert printed.count('epoch 2, perplexity') == 1
