@@ -235,6 +235,13 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
     Raises:
       InputError: the run does not have that checkpoint, or it cannot be read.
     """
+    path = find(run_dir, which)
+    load_weights(path, model)
+    return path
+
+
+def find(run_dir: pathlib.Path, which: str | None = None) -> pathlib.Path:
+    """Returns the path of a checkpoint of a run. Raises `InputError` if the run does not have it; see `load_model`."""
     best = None if which == 'latest' else best_path(run_dir)
     if which == 'best' and not best:
         raise InputError(
@@ -244,12 +251,16 @@ def load_model(run_dir: pathlib.Path, model: tf.Module, which: str | None = None
     path = best or _newest(run_dir / 'checkpoints')
     if not path:
         raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
+    return path
+
+
+def load_weights(path: pathlib.Path, model: tf.Module) -> None:
+    """Loads the weights of a checkpoint into `model`. Raises `InputError` if it cannot be read."""
     with _reading(path):
         reader = tf.train.load_checkpoint(str(path))
         part = 'averaged' if reader.has_tensor(_VALUE.format('averaged/b_q')) else 'model'
         _check_shapes(reader.get_variable_to_shape_map(), model, part)
     _restore(tf.train.Checkpoint(root=tf.train.Checkpoint(**{part: model})), path)
-    return path
 
 
 def _check_shapes(shapes: Mapping[str, list[int]], model: tf.Module, part: str) -> None:

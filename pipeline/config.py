@@ -215,6 +215,11 @@ class TrainingConfig:
         'Juditsky 1992). Training goes on with the weights themselves. 0: off.',
         lowest=0,
     )
+    init_from: str = setting(
+        '',
+        'Run directory, or version directory of an exported model, whose weights a new run begins with. Those that '
+        'belong to characters follow them; new characters begin as in any new run. The model must have the same shape.',
+    )
     seed: int = setting(0, 'Random seed of the initial weights, the order of the windows and dropout.', lowest=0)
     bptt_windows: int = setting(
         1,

@@ -10,6 +10,7 @@ lyrics. Examples:
   python -m pipeline.train --flagfile=pipeline/presets/gru.flags    (an experiment of the book)
   python -m pipeline.train --valid_fraction=0.1 --min_count=2 --early_stopping_patience=20
   python -m pipeline.train --run_dir=runs/mine --num_epochs=500     (starts or resumes runs/mine)
+  python -m pipeline.train --corpus=small.txt --init_from=runs/mine (begins with the weights of another run)
 
 Ctrl-C saves and stops; the same command resumes the run. To watch: tensorboard --logdir=runs
 """

@@ -208,6 +208,16 @@ def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoi
     assert generated.stdout.startswith('囧分')
 
 
+def test_run_may_begin_with_the_weights_of_an_exported_model(trained, run, folder):
+    assert run('export.saved_model', '--model_dir=models/source').returncode == 0
+    (folder / 'again.txt').write_text('囧' + TEXT[:300], 'utf-8')
+    flags = ['--corpus=again.txt', '--init_from=models/source/1', '--run_dir=again', '--num_epochs=1']
+    found = run('pipeline.train', *flags, *SMALL)
+    assert found.returncode == 0, found.stderr
+    assert 'starts from the weights of models/source/1/variables/variables: ' in found.stdout
+    assert json.loads((folder / 'again' / 'config.json').read_text())['config']['init_from'] == 'models/source/1'
+
+
 def test_test_part_is_only_read_by_evaluation(run, folder):
     (folder / 'three.txt').write_text(TEXT[:450] + '囧' * 50, 'utf-8')
     parts = ['--corpus=three.txt', '--valid_fraction=0.1', '--test_fraction=0.1']

@@ -180,6 +180,7 @@ def test_settings_that_may_change_when_a_run_resumes():
         'valid_fraction': 0.1,
         'test_fraction': 0.2,
         'max_seconds': 60,
+        'init_from': 'runs/a',
     }
     another_run |= {'min_count': 2, 'sampling': 'consecutive', 'batch_size': 8, 'num_steps': 5}
     another_run |= {'cell': 'lstm', 'activation': 'tanh', 'hidden_size': 64, 'num_layers': 2, 'init_scale': 0.1}
