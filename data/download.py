@@ -65,6 +65,9 @@ def remote_from_url(url: str) -> Remote:
 def fetch(remote: Remote, check: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """Returns the local copy of `remote`; downloads it first if the data home does not have it.
 
+    A file whose digest is known is fetched from the first of the mirrors in `$CHARRNN_MIRRORS` that has it, else from
+    its own URL. Each mirror is the URL of a folder; blanks separate them.
+
     Args:
       remote: the file.
       check: raises `InputError` if a downloaded file cannot be used; such a file is not kept.
@@ -74,10 +77,27 @@ def fetch(remote: Remote, check: Callable[[pathlib.Path], None]) -> pathlib.Path
     """
     path = data_home() / remote.filename
     if not path.exists():
-        _download(remote, path, check)
+        _download_first(_sources(remote), path, check)
     elif mismatch := _mismatch(remote, path):
         raise InputError(f'{mismatch} Delete {path} to fetch it again.')
     return path
+
+
+def _sources(remote: Remote) -> list[Remote]:
+    mirrors = os.environ.get('CHARRNN_MIRRORS', '').split() if remote.digest else []
+    urls = [f'{mirror.rstrip("/")}/{remote.filename}' for mirror in mirrors]
+    return [*(dataclasses.replace(remote, url=url) for url in urls), remote]
+
+
+def _download_first(sources: list[Remote], path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:
+    """Downloads from the first source that works; says why the others do not. Raises the `InputError` of the last."""
+    *mirrors, origin = sources
+    for mirror in mirrors:
+        try:
+            return _download(mirror, path, check)
+        except InputError as error:
+            print(f'{error} Trying the next source.', file=sys.stderr)
+    _download(origin, path, check)
 
 
 def _download(remote: Remote, path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:

@@ -91,6 +91,28 @@ def test_file_with_the_right_digest_is_kept(web, home, algorithm):
     assert _kept(home) == [home / 'song.txt']
 
 
+def test_mirrors_are_asked_in_order_before_the_origin(web, home, monkeypatch, capsys):
+    """The first is no URL, the second lacks the file, the third has another file."""
+    mirrors = ['nowhere', web.url('/empty'), web.url('/other/'), web.url('/good')]
+    monkeypatch.setenv('CHARRNN_MIRRORS', ' '.join(mirrors))
+    web.pages |= {'/other/song.txt': b'another', '/good/song.txt': BODY, '/origin': BODY}
+    remote = Remote(web.url('/origin'), 'song.txt', ('sha256', hashlib.sha256(BODY).hexdigest()))
+    assert fetch(remote).read_bytes() == BODY
+    assert web.asked == ['/empty/song.txt', '/other/song.txt', '/good/song.txt']
+    assert capsys.readouterr().err.count('Trying the next source.') == 3
+    (home / 'song.txt').unlink()
+    del web.pages['/good/song.txt']
+    assert fetch(remote).read_bytes() == BODY
+    assert web.asked[-1] == '/origin'
+
+
+def test_file_without_a_known_digest_is_not_fetched_from_a_mirror(web, home, monkeypatch):
+    monkeypatch.setenv('CHARRNN_MIRRORS', web.url('/mirror'))
+    web.pages['/song.txt'] = BODY
+    fetch(remote_from_url(web.url('/song.txt')))
+    assert web.asked == ['/song.txt']
+
+
 def test_file_of_many_chunks_is_complete(web, home):
     web.pages['/song.txt'] = bytes(range(256)) * 1000
     assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == web.pages['/song.txt']
