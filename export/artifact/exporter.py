@@ -47,7 +47,7 @@ def export(
             f'{limits.max_length}: give a larger --max_length, or resume the run with a smaller --sample_length.'
         )
     settings = settings or SampleSettings(min(SampleSettings.sample_length, limits.max_length))
-    settings.check(limits, vocabulary)
+    _check(settings, limits, vocabulary)
     artifact = Artifact(model, vocabulary, default_length, limits, settings)
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
@@ -65,3 +65,22 @@ def export(
             f'model_dir {str(model_dir)!r} cannot be written: {str(error).splitlines()[0]}. Make room or use another '
             f'--model_dir.'
         ) from error
+
+
+def _check(settings: SampleSettings, limits: Limits, vocabulary: Vocabulary) -> None:
+    """Raises `InputError` for settings of `sample` that the model would refuse."""
+    length, stop = settings.sample_length, settings.sample_stop
+    if length > limits.max_length:
+        raise InputError(
+            f'sample_length={length} is above max_length={limits.max_length}, the limit of a request: lower '
+            f'--sample_length or raise --max_length.'
+        )
+    if len(stop) > limits.max_length:
+        raise InputError(
+            f'sample_stop has {len(stop)} characters, above max_length={limits.max_length}: give a shorter '
+            f'--sample_stop.'
+        )
+    if vocabulary.unknown_id in vocabulary.encode(stop, 'sample_stop'):
+        raise InputError(
+            f'sample_stop={stop!r} contains a character that the model cannot generate: give another --sample_stop.'
+        )

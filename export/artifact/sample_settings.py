@@ -2,9 +2,6 @@
 
 import dataclasses
 
-from data.errors import InputError
-from data.vocabulary import Vocabulary
-from pipeline.limits import Limits
 from pipeline.settings import check_fields, setting
 
 
@@ -25,22 +22,3 @@ class SampleSettings:
 
     def __post_init__(self):
         check_fields(self)
-
-    def check(self, limits: Limits, vocabulary: Vocabulary) -> None:
-        """Raises `InputError` for settings that the model would refuse."""
-        if self.sample_length > limits.max_length:
-            raise InputError(
-                f'sample_length={self.sample_length} is above max_length={limits.max_length}, the limit of a request: '
-                f'lower --sample_length or raise --max_length.'
-            )
-        if len(self.sample_stop) > limits.max_length:
-            raise InputError(
-                f'sample_stop has {len(self.sample_stop)} characters, above max_length={limits.max_length}: give a '
-                f'shorter --sample_stop.'
-            )
-        ids = vocabulary.encode(self.sample_stop, 'sample_stop')
-        if vocabulary.unknown_id in ids:
-            raise InputError(
-                f'sample_stop={self.sample_stop!r} contains a character that the model cannot generate: give another '
-                f'--sample_stop.'
-            )

@@ -41,7 +41,7 @@ def test_baselines_and_caches_are_beside_the_model(model, vocabulary):
 def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, monkeypatch):
     """A rate that is best there, and mixtures that are at least as good there as each of their parts."""
     monkeypatch.setattr(evaluator, 'RATES', (0.01, 1e6))
-    record = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
+    record = RunRecord(Config.from_dict({'jit': False}), vocabulary, '', (1,) * len(vocabulary))
     text, valid = _text(TEXT[:60], vocabulary, TEXT), _text(TEXT[40:110], vocabulary, TEXT)
     methods = Methods(baselines=True, cache=True, dynamic=True)
     together = [model, models['gru']]

@@ -8,8 +8,12 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
+from data.vocabulary import UNKNOWN, Vocabulary
 from export.artifact.exporter import export
+from export.artifact.sample_settings import SampleSettings
+from pipeline.config import ModelConfig
 from pipeline.limits import Limits
+from pipeline.model import CharRNN
 
 pytestmark = pytest.mark.slow
 
@@ -58,3 +62,23 @@ def test_failed_export_leaves_no_version(model, vocabulary, tmp_path, monkeypatc
     with pytest.raises(InputError, match=r'model_dir .* cannot be written: no space left. Make room'):
         export(model, vocabulary, tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'sample_length': 8}, 'sample_length=8 is above max_length=7, the limit of a request'),
+        ({'sample_length': 7, 'sample_stop': '分' * 8}, 'sample_stop has 8 characters, above max_length=7'),
+        ({'sample_length': 7, 'sample_stop': '囧'}, r"sample_stop contains '囧' \(U\+56E7\), which is not among"),
+    ],
+)
+def test_settings_of_sample_that_the_model_would_refuse_are_an_error(model, vocabulary, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        export(model, vocabulary, tmp_path, 1, Limits(max_length=7), settings=SampleSettings(**settings))
+
+
+def test_stop_of_sample_cannot_be_the_unknown_character(tmp_path):
+    vocabulary = Vocabulary('分' + UNKNOWN, has_unknown=True)
+    model = CharRNN(ModelConfig(hidden_size=2), 2)
+    with pytest.raises(InputError, match="sample_stop='囧' contains a character that the model cannot generate"):
+        export(model, vocabulary, tmp_path, 1, settings=SampleSettings(sample_stop='囧'))

@@ -205,7 +205,7 @@ def test_works_with_the_keyboard_alone(studio, folders, vocabulary):
     sync_api.expect(page.locator('#status')).to_contain_text('Done')
     assert _text(page) == _by_signature(folders['charrnn'], '分开', 20, temperature=0.8, seed=1)[0]
     visited = []
-    for _ in range(12):
+    for _ in range(13):
         visited.append(page.evaluate('document.activeElement.id'))
         outline = page.evaluate('getComputedStyle(document.activeElement).outlineStyle')
         assert outline == 'solid', visited
