@@ -129,8 +129,14 @@ class Generator(tf.Module):
             known = mask_unknown(logits, self.vocabulary.unknown_id)
             return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
 
-        state = self.model.zero_state(tf.shape(prefix)[0])
-        found = generate_ids(self.model.stepper(), state, request, choose)
+        def generate(with_stop: bool) -> Generated:
+            state = self.model.zero_state(tf.shape(prefix)[0])
+            step = self.model.stepper()
+            return generate_ids(step, state, request, choose, with_stop=with_stop, with_log_probabilities=False)
+
+        # To look for a stop takes half as long as a step of a small model.
+        has_stop = tf.reduce_any(request.stop_length > 0)
+        found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
         added = _columns(found.ids, request.prefix_length, tf.reduce_max(found.length))
         return tf.strings.join([prefix, self.vocabulary.decode_tensor(added, found.length)]), found.log_likelihood
 
@@ -196,6 +202,9 @@ def generate_ids(
     state: State,
     request: Request,
     choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    *,
+    with_stop: bool = True,
+    with_log_probabilities: bool = True,
 ) -> Generated:
     """Feeds each row its prefix, character by character, and then the ids that `choose` returns for the logits.
 
@@ -207,6 +216,8 @@ def generate_ids(
       request: the rows.
       choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts the added ids of a row
         from 0. It stays within 0 ... max(length)-1 where the choice is not used.
+      with_stop: whether to look for the stops of the rows; without, they are ignored.
+      with_log_probabilities: whether to return them; without, they are `[N, 0]`.
     """
     longest = request.prefix_length + request.length
     num_positions = tf.reduce_max(longest)
@@ -221,12 +232,14 @@ def generate_ids(
         ids = tf.where(position >= 0, chosen, given[:, t])
         log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)
         log_p = tf.where((position >= 0) & (t < end), log_p, 0.0)
-        generated = tf.where(position >= 0, ids, _NOTHING)
-        recent = tf.concat([recent, generated[:, tf.newaxis]], axis=1)[:, 1:]
-        stops = (request.stop_length > 0) & tf.reduce_all((recent == stop) | (stop == _NOTHING), axis=1)
-        end = tf.where(stops, tf.minimum(end, t + 1), end)
-        written, log_probabilities = written.write(t, ids), log_probabilities.write(t - 1, log_p)
-        return t + 1, ids, state, end, recent, log_likelihood + log_p, written, log_probabilities
+        if with_stop:
+            generated = tf.where(position >= 0, ids, _NOTHING)
+            recent = tf.concat([recent, generated[:, tf.newaxis]], axis=1)[:, 1:]
+            stops = (request.stop_length > 0) & tf.reduce_all((recent == stop) | (stop == _NOTHING), axis=1)
+            end = tf.where(stops, tf.minimum(end, t + 1), end)
+        if with_log_probabilities:
+            log_probabilities = log_probabilities.write(t - 1, log_p)
+        return t + 1, ids, state, end, recent, log_likelihood + log_p, written.write(t, ids), log_probabilities
 
     first = given[:, 0]
     written = tf.TensorArray(tf.int32, num_positions, element_shape=[None]).write(0, first)
@@ -234,9 +247,9 @@ def generate_ids(
     zeros, nothing = tf.zeros(tf.shape(longest)), tf.fill(tf.shape(stop), _NOTHING)
     start = (1, first, state, longest, nothing, zeros, written, log_probabilities)
     count, _, _, end, _, log_likelihood, written, log_probabilities = tf.while_loop(
-        lambda t, ids, state, end, *_: t < tf.reduce_max(end), body, start
+        lambda t, ids, state, end, *_: t < (tf.reduce_max(end) if with_stop else num_positions), body, start
     )
-    of_each = log_probabilities.gather(tf.range(count - 1))
+    of_each = log_probabilities.gather(tf.range(count - 1 if with_log_probabilities else 0))
     return Generated(
         transposed(written.gather(tf.range(count))), end - request.prefix_length, log_likelihood, tf.transpose(of_each)
     )
