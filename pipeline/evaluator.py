@@ -98,11 +98,10 @@ def evaluate(
     """
     size = len(record.vocabulary)
     evaluator = _Evaluator(models, record, training, methods.cache)
+    chosen_here = constants is None and methods.dynamic and valid is None
     if constants is None:
-        constants = _choose(evaluator, methods.dynamic, valid or text, with_weights=valid is not None)
-        chosen_here = methods.dynamic and valid is None
-    else:
-        chosen_here = False
+        several = len(models) > 1 or training is not None or methods.cache or methods.dynamic
+        constants = _choose(evaluator, methods.dynamic, valid or text, with_weights=several and valid is not None)
     losses = evaluator.losses(text, constants.dynamic_rate if methods.dynamic else None)
     losses |= _mixtures(losses, constants)
     nats = {name: mean(found) for name, found in losses.items()}

@@ -69,6 +69,15 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
     assert 'chosen on this very text: the figures are too good' in evaluation.report(alone)
 
 
+def test_model_alone_does_not_read_the_validation_part(model, vocabulary, monkeypatch):
+    read, losses = [], evaluator.Scorer.losses
+    monkeypatch.setattr(evaluator.Scorer, 'losses', lambda scorer, text: read.append(text) or losses(scorer, text))
+    record = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
+    text, valid = _text(TEXT[:60], vocabulary), _text(TEXT[40:110], vocabulary)
+    assert evaluator.evaluate([model], record, text, valid=valid).constants.weights == {}
+    assert read == [text]
+
+
 def test_figures_of_a_text_agree_with_each_other(model, vocabulary):
     recorded = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
     figures = evaluator.evaluate([model], recorded, _text(TEXT[:40] + '囧', vocabulary)).to_dict()
