@@ -4,7 +4,7 @@ The text is read in segments. After the characters of a segment are predicted, a
 loss changes the weights, with the gradient clipped. So no character is predicted by weights that have seen it.
 
 A step also pulls the weights back to those of training, by a fraction of the distance. Without that, some models drift
-away. Segment, norm and fraction were chosen on a validation part of the section's corpus.
+away. The fraction was chosen on a validation part of the section's corpus.
 """
 
 from collections.abc import Callable

@@ -14,7 +14,6 @@ from pipeline.config import ModelConfig
 from pipeline.model import CharRNN
 
 _SHAPE = ('cell', 'activation', 'hidden_size', 'num_layers', 'embedding_size', 'tie_embeddings')
-_NOT_AN_EXPORT = 'is neither a run directory nor a version directory of an exported model'
 
 
 class _Source(NamedTuple):
@@ -26,7 +25,7 @@ class _Source(NamedTuple):
     checkpoint: pathlib.Path
 
 
-def load_weights(init_from: str, model: CharRNN, vocabulary: Vocabulary) -> str:
+def transfer_weights(init_from: str, model: CharRNN, vocabulary: Vocabulary) -> str:
     """Sets the weights of a new model to those of a trained one; returns a line on it.
 
     The rows and columns that belong to characters follow their characters, whatever their ids. Those of characters that
@@ -79,4 +78,6 @@ def _read(path: pathlib.Path) -> _Source:
         fields = {name: description['config'][name] for name in _SHAPE}
         return _Source(description['vocabulary'], ModelConfig(**fields), path / 'variables' / 'variables')
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f'init_from={str(path)!r} {_NOT_AN_EXPORT}.') from error
+        raise InputError(
+            f'init_from={str(path)!r} is neither a run directory nor a version directory of an exported model.'
+        ) from error

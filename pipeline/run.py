@@ -22,7 +22,7 @@ from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, parse_interval, parse_steps
 from pipeline.dataset import Dataset, EncodedText
 from pipeline.generate import Generator
-from pipeline.init_from import load_weights
+from pipeline.init_from import transfer_weights
 from pipeline.interrupts import Stopped, StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
@@ -109,18 +109,18 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     model = CharRNN(config.model, len(dataset.vocabulary), config.training.seed)
     trainer = Trainer(model, windows, config.training)
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
-    origin = None
-    if not checkpoints.restore() and config.training.init_from:
-        origin = load_weights(config.training.init_from, model, dataset.vocabulary)
+    restored = checkpoints.restore()
     epochs_done = trainer.num_epochs_done
     print(
         f'{_describe_corpus(config.data.corpus, dataset)}; {windows.steps_per_epoch:,} minibatches an epoch; '
         f'{model.num_parameters:,} parameters on {device}; {run_dir}'
     )
-    for line in [*_notes(dataset), *_warm_up_note(trainer), *([origin] if origin else [])]:
+    for line in [*_notes(dataset), *_warm_up_note(trainer)]:
         print(line)
-    if begun and not trainer.step:
+    if begun and not restored:
         print('the run has no checkpoint yet: starts from the beginning')
+    if config.training.init_from and not restored:
+        print(transfer_weights(config.training.init_from, model, dataset.vocabulary))
     if reason := nothing_left(trainer):
         print(reason)
         return 0

@@ -12,7 +12,7 @@ from data.vocabulary import Vocabulary
 from pipeline import devices, run
 from pipeline.checkpoints import load_model
 from pipeline.config import Config, ModelConfig
-from pipeline.init_from import load_weights
+from pipeline.init_from import transfer_weights
 from pipeline.model import CharRNN
 from tests.conftest import TEXT
 
@@ -51,7 +51,7 @@ def test_characters_that_both_know_keep_their_weights_and_new_ones_begin_afresh(
     first, others = Vocabulary.from_text(TEXT), Vocabulary.from_text(OTHER)
     load_model(folder / 'first', trained := CharRNN(config.model, len(first)))
     model, fresh = (CharRNN(config.model, len(others), seed=7) for _ in range(2))
-    line = load_weights(str(folder / 'first'), model, others)
+    line = transfer_weights(str(folder / 'first'), model, others)
     assert line.endswith(f'{len(SHARED)} of {len(others)} characters are known there')
 
     text = ''.join(character for character in OTHER if character in SHARED)

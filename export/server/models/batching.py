@@ -30,7 +30,7 @@ def can_share(signature: meta_graph_pb2.SignatureDef) -> bool:
     return all(shape and shape[0] == -1 for shape in inputs + outputs) and all(-1 not in s[1:] for s in inputs if s)
 
 
-def without_padding(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _without_padding(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Removes the columns of `score`'s log probabilities that only rows of other requests need."""
     if not {'log_probabilities', 'num_characters'} <= outputs.keys():
         return outputs
@@ -67,4 +67,4 @@ def batched(
         )
 
     waiting = tf.function(enqueue, input_signature=specs, autograph=False).get_concrete_function()
-    return lambda **rows: without_padding(dict(zip(outputs, waiting(*(rows[name] for name in inputs)), strict=True)))
+    return lambda **rows: _without_padding(dict(zip(outputs, waiting(*(rows[name] for name in inputs)), strict=True)))

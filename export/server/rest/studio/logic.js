@@ -79,9 +79,9 @@ const integer = (text, highest) => /^\d+$/.test(text) && Number(text) <= highest
 /** What is wrong with the fields (strings, by name): messages by name, none for those that are good. */
 export const problems = (fields, { vocabulary, unknown_id, limits }) => {
   const found = {};
-  const prefix = unknown_id === null ? notAmong(fields.prefix, vocabulary) : '';
+  const prefix = tooLong(fields.prefix, limits.max_prefix) || (unknown_id === null ? notAmong(fields.prefix, vocabulary) : '');
   if (!fields.prefix) found.prefix = 'Give one character or more.';
-  else if (tooLong(fields.prefix, limits.max_prefix) || prefix) found.prefix = tooLong(fields.prefix, limits.max_prefix) || prefix;
+  else if (prefix) found.prefix = prefix;
   const generated = unknown_id === null ? vocabulary : new Set([...vocabulary].filter((c) => c !== '\ufffd'));
   const stop = tooLong(fields.stop, limits.max_length) || notAmong(fields.stop, generated);
   if (stop) found.stop = stop;
