@@ -19,7 +19,7 @@ from pipeline.config import ModelConfig
 from pipeline.dataset import EncodedText
 
 _FLAGS = flags.FLAGS
-_MODEL = ModelConfig(cell='gru', hidden_size=384, embedding_size=384, tie_embeddings=True)
+_MODEL = ModelConfig(cell='gru', hidden_size=512, embedding_size=512, tie_embeddings=True)
 _ORDER = 7  # characters, of the counted n-grams
 
 
