@@ -1,6 +1,12 @@
-"""Parses the logs in docs/logs/experiments."""
+"""Reads the logs of runs: `<name>.log`, what the program printed, and `<name>.jsonl`, its metrics.jsonl.
+
+The runs in docs/logs/experiments are older than metrics.jsonl: theirs have the numbers that the run printed and, of the
+runs without clipping, those of its TensorBoard curves.
+"""
 
 import dataclasses
+import itertools
+import json
 import math
 import pathlib
 import re
@@ -10,31 +16,25 @@ from experiments.plan import ROOT
 
 FOLDER = ROOT / 'docs' / 'logs' / 'experiments'
 
-_EPOCH = re.compile(r'epoch (\d+), perplexity (\S+), time (\S+) sec(?:, valid (\S+))?')
-_LOSS = re.compile(r'\(epoch (\d+): loss (\S+) nats, gradient norm (\S+)\)')
+_PRINTED = re.compile(r'epoch (\d+), perplexity ')
 _DISTINCT = re.compile(r' characters, ([\d,]+) distinct; ')
 _SAMPLE = ' - '
 
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """A printed line and the first sample after it."""
+    """The metrics of an epoch and its first printed sample."""
 
     number: int
+    nats: float
+    """Loss, per character; infinite if it was not finite."""
     perplexity: float
-    seconds: float
+    norm: float | None
+    """Mean L2 norm of the gradient before clipping."""
+    seconds: float | None
     valid: float | None
     """Perplexity of the held-out part."""
-    sample: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Loss:
-    """Loss of an epoch, nats per character, and L2 norm of its gradient before clipping, from TensorBoard."""
-
-    epoch: int
-    nats: float
-    norm: float
+    sample: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,41 +44,46 @@ class Log:
     command: str
     vocabulary_size: int
     epochs: tuple[Epoch, ...]
-    losses: tuple[Loss, ...]
 
     def perplexity(self, epoch: int) -> float:
-        """Returns the perplexity of an epoch; nan if it was not printed."""
+        """Returns the perplexity of an epoch; nan if it is not in the log."""
         return next((e.perplexity for e in self.epochs if e.number == epoch), math.nan)
 
     @property
     def seconds(self) -> float:
-        """Median seconds per printed epoch."""
-        return statistics.median(e.seconds for e in self.epochs)
+        """Median seconds per epoch."""
+        return statistics.median(e.seconds for e in self.epochs if e.seconds is not None)
+
+
+def metrics_path(log: pathlib.Path) -> pathlib.Path:
+    """Returns the path of the metrics that belong to a log."""
+    return log.with_suffix('.jsonl')
 
 
 def read_all(folder: pathlib.Path = FOLDER) -> dict[str, Log]:
     """Reads all logs in `folder`, by name."""
-    return {path.stem: parse(path.read_text('utf-8')) for path in sorted(folder.glob('*.log'))}
+    return {path.stem: read(path) for path in sorted(folder.glob('*.log'))}
 
 
-def parse(text: str) -> Log:
-    """Parses the text of a log."""
+def read(path: pathlib.Path) -> Log:
+    """Reads a log and its metrics."""
+    return parse(path.read_text('utf-8'), metrics_path(path).read_text('utf-8'))
+
+
+def parse(text: str, metrics: str) -> Log:
+    """Parses the text of a log and of its metrics."""
     first, *lines = text.splitlines()
-    following = [*lines[1:], '']
-    epochs = [
-        Epoch(int(found[1]), float(found[2]), float(found[3]), found[4] and float(found[4]), _sample(after))
-        for line, after in zip(lines, following, strict=True)
-        if (found := _EPOCH.fullmatch(line))
-    ]
-    losses = [Loss(int(m[1]), float(m[2]), float(m[3])) for line in lines if (m := _LOSS.fullmatch(line))]
+    samples = {
+        int(found[1]): after.removeprefix(_SAMPLE)
+        for line, after in itertools.pairwise([*lines, ''])
+        if (found := _PRINTED.match(line)) and after.startswith(_SAMPLE)
+    }
     size = next((int(m[1].replace(',', '')) for line in lines if (m := _DISTINCT.search(line))), 0)
-    return Log(first.removeprefix('$ '), size, tuple(epochs), tuple(losses))
+    epochs = [_epoch(json.loads(line), samples) for line in metrics.splitlines()]
+    return Log(first.removeprefix('$ '), size, tuple(epochs))
 
 
-def loss_line(loss: Loss) -> str:
-    """Formats a loss as a line that `parse` reads."""
-    return f'(epoch {loss.epoch}: loss {loss.nats:.4g} nats, gradient norm {loss.norm:.4g})'
-
-
-def _sample(line: str) -> str | None:
-    return line.removeprefix(_SAMPLE) if line.startswith(_SAMPLE) else None
+def _epoch(point: dict, samples: dict[int, str]) -> Epoch:
+    nats, perplexity = (math.inf if point[name] is None else point[name] for name in ('loss', 'perplexity'))
+    optional = (point.get(name) for name in ('global_norm', 'seconds', 'valid_perplexity'))
+    return Epoch(point['epoch'], nats, perplexity, *optional, sample=samples.get(point['epoch']))

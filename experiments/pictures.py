@@ -100,7 +100,7 @@ def _clipping(logs: Logs) -> list[Line]:
         plan.CLIPPING_RATES, (_RED, _BLUE, _GREEN, _PINK), ('-', '--', '-.', '-'), strict=True
     ):
         if log := logs.get(f'clipping-off-rate{rate}'):
-            x, y = [loss.epoch for loss in log.losses], [loss.nats for loss in log.losses]
+            x, y = [epoch.number for epoch in log.epochs], [epoch.nats for epoch in log.epochs]
             lines.append(Line(f'no clipping, rate {rate}', x, y, color, style))
             guessing = Line(
                 'guessing among all characters', (x[0], x[-1]), [math.log(log.vocabulary_size)] * 2, _INK, ':'

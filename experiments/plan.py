@@ -20,8 +20,6 @@ class Run:
 
     name: str
     flags: tuple[str, ...]
-    keeps_losses: bool = False
-    """The log also has the loss and the gradient norm of each epoch, taken from TensorBoard."""
 
     @property
     def command(self) -> str:
@@ -55,8 +53,8 @@ def bptt_name(windows: int, schedule: str) -> str:
     return f'bptt-{windows}' if schedule == 'constant' else f'bptt-{windows}-{schedule}'
 
 
-def _section(name: str, *flags: str, keeps_losses: bool = False) -> Run:
-    return Run(name, (*SECTION, *flags, *SILENT), keeps_losses)
+def _section(name: str, *flags: str) -> Run:
+    return Run(name, (*SECTION, *flags, *SILENT))
 
 
 def _seeds() -> list[Run]:
@@ -72,7 +70,7 @@ def _cell(cell: str, seed: int) -> Run:
 
 
 def _clipping_off(rate: float) -> Run:
-    return _section(f'clipping-off-rate{rate}', '--clip_norm=0', f'--learning_rate={rate}', keeps_losses=True)
+    return _section(f'clipping-off-rate{rate}', '--clip_norm=0', f'--learning_rate={rate}')
 
 
 def _samples() -> Run:

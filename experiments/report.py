@@ -79,7 +79,7 @@ def relu(logs: Logs) -> str:
 def clipping(logs: Logs) -> str:
     rows = []
     for rate, (name, log) in _clipping_off(logs).items():
-        norm = f'{max(loss.norm for loss in log.losses):.3g}'
+        norm = f'{max(epoch.norm or 0 for epoch in log.epochs):.3g}'
         rows.append([_link(name, f'off, {rate}'), *_at(log, EPOCHS), _lowest(log), _first_worse(log), norm])
     if rows and (section := logs.get('random-seed0')):
         rows.insert(
@@ -91,8 +91,8 @@ def clipping(logs: Logs) -> str:
 
 def _first_worse(log: Log) -> str:
     """Returns the first logged epoch whose loss is above that of a uniform model."""
-    nats = {loss.epoch: loss.nats for loss in log.losses} or {e.number: math.log(e.perplexity) for e in log.epochs}
-    return str(next((epoch for epoch, loss in nats.items() if loss > math.log(log.vocabulary_size)), 'never'))
+    worse = (epoch.number for epoch in log.epochs if epoch.nats > math.log(log.vocabulary_size))
+    return str(next(worse, 'never'))
 
 
 def clipping_first(logs: Logs) -> str:
@@ -100,8 +100,8 @@ def clipping_first(logs: Logs) -> str:
     header = ['epoch', *(f'rate {rate}: nats, norm' for rate in _clipping_off(logs))]
     rows = []
     for epoch in _FIRST_EPOCHS if runs else ():
-        found = [next(loss for loss in log.losses if loss.epoch == epoch) for log in runs]
-        rows.append([epoch, *(f'{loss.nats:.4g}, {loss.norm:.3g}' for loss in found)])
+        found = [next(one for one in log.epochs if one.number == epoch) for log in runs]
+        rows.append([epoch, *(f'{one.nats:.4g}, {one.norm:.3g}' for one in found)])
     return _table('clipping', header, rows)
 
 

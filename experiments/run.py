@@ -1,8 +1,8 @@
 """Runs the section's exercises and renders docs/experiments.md.
 
 Trains each run of the plan that does not have a log yet (`--redo`: every run), one after another, and writes its output
-to docs/logs/experiments/<name>.log. Then renders the tables and pictures of the document from all
-logs, and the tables of docs/quality.md from its own. Examples:
+to docs/logs/experiments/<name>.log and its metrics.jsonl to <name>.jsonl. Then renders the tables and pictures of the
+document from all logs, and the tables of docs/quality.md from its own. Examples:
 
   python -m experiments.run --list
   python -m experiments.run --only=seeds,relu
@@ -18,18 +18,19 @@ from absl import flags
 
 from data.errors import InputError
 from experiments import commands, logs, pictures, plan, quality, report
-from pipeline import program
+from pipeline import metrics_file, program
 
 _FLAGS = flags.FLAGS
 
 
 def is_done(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> bool:
-    """Returns whether `folder` has a log of this run's command."""
-    return commands.has_log(folder / f'{run.name}.log', run.command)
+    """Returns whether `folder` has a log of this run's command, with its metrics."""
+    path = folder / f'{run.name}.log'
+    return commands.has_log(path, run.command) and logs.metrics_path(path).exists()
 
 
 def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
-    """Trains in a temporary directory and writes the log.
+    """Trains in a temporary directory and writes the log with its metrics.
 
     Raises:
       InputError: the run failed; no log is written.
@@ -38,23 +39,11 @@ def keep_log(run: plan.Run, folder: pathlib.Path = logs.FOLDER) -> None:
         for package in ('data', 'pipeline'):
             (pathlib.Path(directory) / package).symlink_to(plan.ROOT / package)
         lines = commands.output(run.name, run.command, pathlib.Path(directory))
-        losses = _losses(pathlib.Path(directory) / 'runs') if run.keeps_losses else []
-    commands.write_log(folder / f'{run.name}.log', lines + [logs.loss_line(loss) for loss in losses])
-
-
-def _losses(runs: pathlib.Path) -> list[logs.Loss]:
-    """Reads the loss of each epoch from the TensorBoard events of the only run in `runs`."""
-    import tensorflow as tf
-    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
-
-    (run_dir,) = runs.iterdir()
-    events = EventAccumulator(str(run_dir / 'train'), size_guidance={'tensors': 0})  # 0: all of them
-    events.Reload()
-    curves = [events.Tensors(tag) for tag in ('loss', 'gradients/global_norm')]
-    return [
-        logs.Loss(loss.step, *(float(tf.make_ndarray(point.tensor_proto)) for point in (loss, norm)))
-        for loss, norm in zip(*curves, strict=True)
-    ]
+        (run_dir,) = (pathlib.Path(directory) / 'runs').iterdir()
+        metrics = (run_dir / metrics_file.NAME).read_text('utf-8').splitlines()
+    path = folder / f'{run.name}.log'
+    commands.write_log(logs.metrics_path(path), metrics)
+    commands.write_log(path, lines)
 
 
 def _select(only: list[str]) -> dict[str, list[plan.Run]]:

@@ -1,7 +1,7 @@
 """Searches for settings: trains every combination of values and ranks them by their perplexity on the validation part.
 
-Each run leaves a log in --folder. A combination that has a log there is not trained again, so a search can be stopped
-and continued. The test part is never evaluated. Example:
+Each run leaves a log and its metrics in --folder. A combination that has a log there is not trained again, so a search
+can be stopped and continued. The test part is never evaluated. Example:
 
   python -m experiments.search --folder=searches/gru --train="--valid_fraction=0.1 --test_fraction=0.1 --cell=gru" \
     --vary=learning_rate=0.005,0.01 --vary=dropout=0,0.5
@@ -57,11 +57,11 @@ def table(runs: list[Run], folder: pathlib.Path) -> str:
     ranked = []
     for run in runs:
         if is_done(run, folder):
-            epochs = logs.parse((folder / f'{run.name}.log').read_text('utf-8')).epochs
+            epochs = logs.read(folder / f'{run.name}.log').epochs
             valid = [epoch.valid for epoch in epochs if epoch.valid is not None]
             if not valid:
                 raise InputError(f'{run.name} has no validation part: add --valid_fraction=0.1 to --train.')
-            best, seconds = min(valid), sum(epoch.seconds for epoch in epochs)
+            best, seconds = min(valid), sum(epoch.seconds or 0 for epoch in epochs)
             line = f'{valid[-1]:8.2f} {best:8.2f} {valid.index(best) + 1:6} {seconds:8.1f}  {run.name}'
             ranked.append((valid[-1], line))
     header = f'{"last":>8} {"best":>8} {"epoch":>6} {"seconds":>8}  settings'

@@ -25,7 +25,10 @@ epoch 10, perplexity 7.25, time 0.10 sec, valid 30.50
 epoch 15, perplexity 5.25, time 0.20 sec
 saved in runs/a. Next: python -m export.saved_model --run_dir=runs/a
 (whole program: 21.1 s)
-(epoch 1: loss 2327 nats, gradient norm 188.6)
+"""
+METRICS = """{"epoch": 5, "loss": 2327.0, "perplexity": null, "global_norm": 188.6, "seconds": 0.5}
+{"epoch": 10, "loss": null, "perplexity": 7.25, "seconds": 0.1, "valid_perplexity": 30.5}
+{"epoch": 15, "loss": 1.6582, "perplexity": 5.25, "seconds": 0.2}
 """
 
 
@@ -52,7 +55,7 @@ def test_names_and_commands_are_unique():
 
 
 def test_log_is_parsed():
-    log = logs.parse(LOG)
+    log = logs.parse(LOG, METRICS)
     assert log.command == 'python -m pipeline.train --corpus=lyrics'
     assert log.vocabulary_size == 1260
     assert [epoch.number for epoch in log.epochs] == [5, 10, 15]
@@ -60,8 +63,8 @@ def test_log_is_parsed():
     assert [epoch.valid for epoch in log.epochs] == [None, 30.5, None]
     assert [epoch.sample for epoch in log.epochs] == [None, '分开 epoch 11, perplexity 1.00, time 0.10 sec', None]
     assert log.seconds == 0.2
-    assert log.losses == (logs.Loss(1, 2327.0, 188.6),)
-    assert logs.loss_line(log.losses[0]) == LOG.splitlines()[-1]
+    assert [epoch.nats for epoch in log.epochs] == [2327.0, math.inf, 1.6582]
+    assert [epoch.norm for epoch in log.epochs] == [188.6, None, None]
     assert math.isnan(log.perplexity(50))
 
 
@@ -69,6 +72,8 @@ def test_log_of_another_command_does_not_count(tmp_path):
     run = plan.Run('a', ('--corpus=lyrics',))
     assert not is_done(run, tmp_path)
     (tmp_path / 'a.log').write_text(LOG, 'utf-8')
+    assert not is_done(run, tmp_path)  # without its metrics
+    (tmp_path / 'a.jsonl').write_text(METRICS, 'utf-8')
     assert is_done(run, tmp_path)
     assert not is_done(plan.Run('a', ('--corpus=lyrics', '--seed=1')), tmp_path)
 
@@ -84,7 +89,7 @@ def test_failed_run_writes_no_log(tmp_path):
 
 def test_table_of_seeds_has_mean_lowest_and_highest():
     runs = {
-        f'random-seed{s}': logs.parse(LOG.replace('epoch 10', 'epoch 50').replace('7.25', f'{p}'))
+        f'random-seed{s}': logs.parse(LOG, METRICS.replace('"epoch": 10', '"epoch": 50').replace('7.25', f'{p}'))
         for s, p in enumerate((2.0, 3.0, 7.0))
     }
     assert report.seeds(runs).splitlines()[2:] == [
@@ -94,14 +99,14 @@ def test_table_of_seeds_has_mean_lowest_and_highest():
 
 
 def test_table_of_samples_has_the_first_epoch_below_each_level():
-    table = report.samples({'samples': logs.parse(LOG)}).splitlines()[2:]
+    table = report.samples({'samples': logs.parse(LOG, METRICS)}).splitlines()[2:]
     assert [row.split(' | ')[:3] for row in table] == [['| 10', '10', '7.25']]
 
 
 def test_only_the_text_between_table_markers_is_replaced():
     blocks = {name: f'<!-- table: {name} -->\nold\n<!-- end -->' for name in report.TABLES}
     document = 'prose 1.31\n\n' + '\n\nmore\n\n'.join(blocks.values()) + '\n\nend\n'
-    found = {'samples': logs.parse(LOG)}
+    found = {'samples': logs.parse(LOG, METRICS)}
     rendered = report.render(document, report.tables(found))
     expected = document
     for name, block in blocks.items():

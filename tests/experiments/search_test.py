@@ -5,11 +5,14 @@ import pytest
 from data.errors import InputError
 from experiments.search import combinations, table
 
-LOG = """$ {command}
-lyrics: 12,340 characters, 1,260 distinct; 11 minibatches an epoch; 712,172 parameters on CPU; runs/a
-epoch 1, perplexity 90.00, time 0.50 sec, valid {first}
-epoch 2, perplexity 70.00, time 0.25 sec, valid {last}
+METRICS = """{{"epoch": 1, "loss": 4.5, "perplexity": 90.0, "seconds": 0.5, "valid_perplexity": {first}}}
+{{"epoch": 2, "loss": 4.2, "perplexity": 70.0, "seconds": 0.25, "valid_perplexity": {last}}}
 """
+
+
+def _keep(folder, run, metrics):
+    (folder / f'{run.name}.log').write_text(f'$ {run.command}\n', 'utf-8')
+    (folder / f'{run.name}.jsonl').write_text(metrics, 'utf-8')
 
 
 def test_every_combination_is_run_with_the_shared_flags():
@@ -32,8 +35,7 @@ def test_values_in_another_form_are_refused(vary):
 def test_finished_runs_are_ranked_by_their_last_validation_perplexity(tmp_path):
     runs = combinations('', ['dropout=0,0.3,0.5,0.7'])
     for run, (first, last) in zip(runs, [(50, 60), (70, 40), (30, 55)], strict=False):
-        text = LOG.format(command=run.command, first=f'{first}.00', last=f'{last}.00')
-        (tmp_path / f'{run.name}.log').write_text(text, 'utf-8')
+        _keep(tmp_path, run, METRICS.format(first=first, last=last))
     _, *lines = table(runs, tmp_path).splitlines()  # dropout=0.7 has no log yet
     assert [line.rpartition('-')[0].split() for line in lines] == [
         ['40.00', '40.00', '2', '0.8', 'dropout=0.3'],
@@ -44,7 +46,6 @@ def test_finished_runs_are_ranked_by_their_last_validation_perplexity(tmp_path):
 
 def test_run_without_a_validation_part_is_named(tmp_path):
     (run,) = combinations('', [])
-    text = LOG.format(command=run.command, first=1, last=1).replace(', valid 1', '')
-    (tmp_path / f'{run.name}.log').write_text(text, 'utf-8')
+    _keep(tmp_path, run, '{"epoch": 1, "loss": 4.5, "perplexity": 90.0, "seconds": 0.5}\n')
     with pytest.raises(InputError, match=r'as-given-\w+ has no validation part: add --valid_fraction'):
         table([run], tmp_path)
