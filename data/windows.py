@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from data.errors import InputError
 
+_NOT_PERMUTED = {4**k + 1 for k in range(8, 31)}
+
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
@@ -66,12 +68,21 @@ class Windows:
 
         `index_shuffle` uses only the low bits of its seed (8 bits of each number, up to 65,536 windows): epoch 256
         would repeat epoch 0. So the seeds are mixed, and two permutations are composed.
+
+        It is not a permutation of 65,537 numbers, and of 4^k + 1 for greater k: then one number more is permuted, and
+        where the result is that number, its own result takes its place.
         """
+        size = self._num_windows
+        needs_another = size in _NOT_PERMUTED
         seeds = tf.random.stateless_uniform(
             [2, 2], tf.stack([self.seed, epoch]), minval=None, maxval=None, dtype=tf.int64, alg='philox'
         )
         for seed in tf.unstack(seeds):
-            indices = tf.random.experimental.index_shuffle(indices, seed, max_index=self._num_windows - 1)
+            shuffled = tf.random.experimental.index_shuffle(indices, seed, max_index=size - 1 + needs_another)
+            if needs_another:
+                own = tf.random.experimental.index_shuffle(tf.constant([size], tf.int64), seed, max_index=size)
+                shuffled = tf.where(shuffled == size, own, shuffled)
+            indices = shuffled
         return indices
 
     def minibatch(self, ids: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

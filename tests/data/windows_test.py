@@ -119,6 +119,14 @@ def test_order_is_not_that_of_the_text():
     assert order != sorted(order)
 
 
+@pytest.mark.parametrize('count', [65_536, 65_537, 65_538, 262_145])
+def test_each_window_of_many_is_trained_once_an_epoch(count):
+    windows = Windows(count + 1, count, 1)
+    for epoch in range(3):
+        offsets = windows.offsets(tf.constant(epoch, tf.int64)).numpy()
+        np.testing.assert_array_equal(np.sort(offsets), np.arange(count))
+
+
 @pytest.mark.parametrize(('seed', 'epoch'), [(0, 256), (256, 0)])
 def test_orders_do_not_repeat_after_256_epochs_or_seeds(seed, epoch):
     first, later = Windows(201, 40, 5, seed=0), Windows(201, 40, 5, seed=seed)
