@@ -12,7 +12,7 @@ WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-r
 PYTEST := $(RUN) -m pytest $(WORKERS)
 # CUDA's libraries (3 GB) only where an NVIDIA driver is present.
 comma := ,
-CUDA := $(if $(wildcard /proc/driver/nvidia/version /dev/dxg),$(comma)and-cuda)
+CUDA := $(if $(wildcard /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1),$(comma)and-cuda)
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help

@@ -65,6 +65,7 @@ def _load(model_dir: pathlib.Path) -> TextModel:
     from export.client.local import LocalModel  # imports TensorFlow, which takes seconds
     from pipeline import devices
 
+    devices.use_cpu()
     devices.set_threads_per_operation()
     return LocalModel(model_dir)
 

@@ -241,7 +241,8 @@ class TrainingConfig:
     profile_steps: str = setting(
         '',
         'FIRST:LAST, the steps to profile for TensorBoard, counted from 0. The profile includes all steps of the same '
-        'compiled call, up to 32. "pip install tensorboard-plugin-profile" shows it.',
+        'compiled call, up to 32. On a GPU, XLA compiles another program while it is profiled. '
+        '"pip install tensorboard-plugin-profile" shows it.',
     )
     evaluate_every: int = setting(1, 'Epochs between evaluations on the held-out part. 0: none.', lowest=0)
     early_stopping_patience: int = setting(

@@ -1,20 +1,50 @@
-"""The device that TensorFlow computes on, and its threads."""
+"""The devices that TensorFlow computes on, and its threads. Each function precedes the first operation."""
+
+import os
+import pathlib
 
 import tensorflow as tf
 
+_DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
+"""Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
+
+_UNROLL = '--xla_gpu_enable_while_loop_unrolling=WHILE_LOOP_UNROLLING_FULL_UNROLL'
+"""A step of the loop over time is a few small kernels, and the control of the loop takes as long as they do."""
+
+HOST = 'CPU:0'
+"""Where everything happens but the compiled calls of training and evaluation: an operation on a few numbers costs more
+on a GPU than on the CPU."""
+
 
 def prepare() -> str:
-    """Makes TensorFlow allocate GPU memory as needed instead of all at once; returns the name of the device."""
+    """Chooses the device of training and evaluation; returns its name.
+
+    Of several GPUs it is the first that CUDA_VISIBLE_DEVICES leaves visible; the others stay free. TensorFlow allocates
+    memory of the GPU as it needs it, instead of all at once. Factors of products stay float32, as on the CPU:
+    TensorFlow would round them to TF32 (10 bits of mantissa) on newer GPUs. XLA unrolls the loops over time, unless
+    XLA_FLAGS says otherwise.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     gpus = tf.config.list_physical_devices('GPU')
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
-        return 'CPU'
+        has_driver = any(pathlib.Path(path).exists() for path in _DRIVERS)
+        why = ' (there is an NVIDIA driver, but TensorFlow finds no GPU; TF_CPP_MIN_LOG_LEVEL=0 shows why)'
+        return f'CPU{why if has_driver else ""}'
+    flags = os.environ.get('XLA_FLAGS', '')
+    if _UNROLL.partition('=')[0] not in flags:
+        os.environ['XLA_FLAGS'] = f'{flags} {_UNROLL}'.strip()
+    tf.config.set_visible_devices(gpus[:1], 'GPU')
+    tf.config.experimental.set_memory_growth(gpus[0], True)
     return f'GPU ({tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)})'
 
 
+def use_cpu() -> None:
+    """Leaves all GPUs to other programs: one character at a time is faster on a CPU."""
+    tf.config.set_visible_devices([], 'GPU')
+
+
 def set_threads_per_operation(number: int = 1) -> None:
-    """Runs each operation on `number` threads (0: one per core), before TensorFlow computes anything.
+    """Runs each operation on `number` threads (0: one per core).
 
     1: to split the work of one character between threads costs more than it saves. Concurrent requests still run on
     threads of their own.

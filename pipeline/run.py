@@ -21,7 +21,6 @@ from pipeline import command_line, devices, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, parse_interval, parse_steps
 from pipeline.dataset import Dataset, EncodedText
-from pipeline.generate import Generator
 from pipeline.init_from import transfer_weights
 from pipeline.interrupts import Stopped, StopRequest
 from pipeline.model import CharRNN
@@ -29,6 +28,7 @@ from pipeline.monitor import Monitor
 from pipeline.perplexity import perplexity, uniform_nats
 from pipeline.profiler import Profiler
 from pipeline.run_directory import LONGER, RunRecord
+from pipeline.samples import Samples
 from pipeline.scorer import Scorer
 from pipeline.trainer import Progress, Trainer
 
@@ -64,8 +64,10 @@ def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
         _check_same(run_dir, config, dataset)
         try:
             return Ended(run_dir, _run_locked(config, run_dir, dataset, windows))
-        except tf.errors.ResourceExhaustedError as error:
-            raise _exhausted(error) from error
+        except (tf.errors.ResourceExhaustedError, tf.errors.InternalError) as error:
+            if exhausted := _exhausted(error):
+                raise exhausted from error
+            raise
 
 
 def _check_same(run_dir: pathlib.Path, config: Config, dataset: Dataset) -> None:
@@ -74,8 +76,13 @@ def _check_same(run_dir: pathlib.Path, config: Config, dataset: Dataset) -> None
         run_directory.check_same(run_dir, run_directory.read(run_dir), config, dataset.sha256)
 
 
-def _exhausted(error: tf.errors.ResourceExhaustedError) -> InputError:
-    """Returns a message that names the resource: TensorFlow reports a full disk by the same error as a full memory."""
+def _exhausted(error: tf.errors.OpError) -> InputError | None:
+    """Returns a message that names the resource; None for another error.
+
+    TensorFlow reports a full disk by the same error as a full memory, and that of a GPU also as an internal error.
+    """
+    if isinstance(error, tf.errors.InternalError) and not re.search('out.of.memory', error.message, re.IGNORECASE):
+        return None
     if any(os.strerror(number) in error.message for number in (errno.ENOSPC, errno.EDQUOT)):
         return InputError(f'the disk is full: {error.message.splitlines()[0]}. Make room there and resume.')
     what = re.search('tensor with shape[^ ]*', error.message)
@@ -141,9 +148,9 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     valid_loss, evaluated = None, trainer.evaluated_model
     if dataset.valid:
         valid_loss = functools.partial(Scorer(evaluated, jit=config.training.jit).nats, dataset.valid)
-    best, generator = BestCheckpoint(run_dir, evaluated), Generator(evaluated, dataset.vocabulary)
+    best, samples = BestCheckpoint(run_dir, evaluated), Samples(evaluated, dataset.vocabulary)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop:
-        Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, generator, valid_loss).train()
+        Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, samples, valid_loss).train()
     _say_what_next(run_dir, stop, profiler)
     return stop.exit_code
 
@@ -160,7 +167,7 @@ class Run:
     monitor: Monitor
     profiler: Profiler
     stop: StopRequest
-    generator: Generator
+    samples: Samples
     valid_loss: Callable[[Callable[[], None]], float] | None
     """Returns the loss on the held-out part under the current weights, in nats per character; polls its argument."""
     hint_given: bool = False
@@ -212,7 +219,7 @@ class Run:
         self.monitor.after_epoch(progress, samples_are_due or is_last, valid_nats)
         if samples_are_due and config.prefixes:
             self.stop.check()
-            self.monitor.samples(progress.epoch, self.generator.texts(config.prefixes, config.sample_length))
+            self.monitor.samples(progress.epoch, self.samples.texts(config.prefixes, config.sample_length))
         if not self.hint_given and (hint := _hint(self.trainer, progress)):
             self.monitor.say(hint)
             self.hint_given = True

@@ -12,6 +12,7 @@ from data.windows import Windows, stacked
 from pipeline import optimizers
 from pipeline.cells import State
 from pipeline.config import TrainingConfig
+from pipeline.devices import HOST
 from pipeline.early_stopping import EarlyStopping
 from pipeline.model import CharRNN, cross_entropy, dropout, folded
 from pipeline.perplexity import perplexity
@@ -80,11 +81,12 @@ class Trainer(tf.Module):
         # The mean of the weights, in a model of its own; None: without averaging.
         self.averaged = CharRNN(model.config, model.vocabulary_size, config.seed) if config.average_from_epoch else None
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
-        # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
-        self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
-        # Epochs whose evaluation and samples are done; -1 before the first epoch ends.
-        self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
-        self.early_stopping = EarlyStopping(config.early_stopping_patience)
+        with tf.device(HOST):
+            # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
+            self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
+            # Epochs whose evaluation and samples are done; -1 before the first epoch ends.
+            self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
+            self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
 
     @property
@@ -183,6 +185,8 @@ class Trainer(tf.Module):
         per_epoch = self.windows.steps_per_epoch
         step = first_step + count
         loss, norm, clipped = (float(s) for s in sums / (first_step % per_epoch + count))
+        with tf.device(HOST):
+            learning_rate = float(self._schedule(step - 1))
         return Progress(
             step=step,
             epoch=first_step // per_epoch + 1,
@@ -190,7 +194,7 @@ class Trainer(tf.Module):
             loss=loss,
             global_norm=norm,
             clipped_fraction=clipped,
-            learning_rate=float(self._schedule(step - 1)),
+            learning_rate=learning_rate,
             num_characters=count * self.windows.batch_size * self.windows.num_steps,
             seconds=seconds,
         )

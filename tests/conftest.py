@@ -6,6 +6,11 @@ import data  # noqa: F401 - before TensorFlow: hides its start-up notices
 import collections
 import datetime
 import os
+
+if not os.environ.get('CHARRNN_TEST_GPU'):
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''  # so that the tests mean the same on a machine with a GPU
+
+# isort: split
 import pathlib
 import signal
 

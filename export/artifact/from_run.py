@@ -6,7 +6,7 @@ import sys
 from export.artifact import description, versions, warmup
 from export.artifact.exporter import export
 from export.artifact.sample_settings import SampleSettings
-from pipeline import command_line, run_directory
+from pipeline import command_line, devices, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
@@ -27,6 +27,7 @@ def export_run(
     `run_dir` None means the newest run under runs/, `checkpoint` None the best checkpoint or else the latest. Raises
     `InputError` if the run cannot be read or `model_dir` cannot be written.
     """
+    devices.use_cpu()
     run_dir = run_dir or run_directory.latest_run_dir()
     recorded = run_directory.read(run_dir)
     model = CharRNN(recorded.config.model, len(recorded.vocabulary))

@@ -20,6 +20,7 @@ _SIGNAL_POLL = 0.1  # seconds
 
 def serve(models: Sequence[ModelConfig], options: Options) -> None:
     """Serves until SIGTERM, SIGHUP or Ctrl-C. Raises `InputError` if it cannot start."""
+    devices.use_cpu()
     devices.set_threads_per_operation(options.tensorflow_intra_op_parallelism)
     allow_connections()
     with StopRequest() as stop_request:

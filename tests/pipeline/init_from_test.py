@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from data.errors import InputError
 from data.vocabulary import Vocabulary
-from pipeline import devices, run
+from pipeline import run
 from pipeline.checkpoints import load_model
 from pipeline.config import Config, ModelConfig
 from pipeline.init_from import transfer_weights
@@ -32,7 +32,6 @@ MODELS = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(devices, 'prepare', lambda: 'CPU')  # a GPU that is in use takes no more settings
     (tmp_path / 'first.txt').write_text(TEXT, 'utf-8')
     (tmp_path / 'other.txt').write_text(OTHER, 'utf-8')
     return tmp_path

@@ -13,15 +13,15 @@ import tensorflow as tf
 from data.errors import InputError
 from data.vocabulary import Vocabulary
 from data.windows import Windows
-from pipeline import devices, run, run_directory
+from pipeline import run, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
 from pipeline.config import Config, Interval, ModelConfig, TrainingConfig
 from pipeline.dataset import EncodedText
-from pipeline.generate import Generator
 from pipeline.interrupts import StopRequest
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
+from pipeline.samples import Samples
 from pipeline.scorer import Scorer
 from pipeline.trainer import Trainer
 from tests.conftest import TEXT, write_record
@@ -46,8 +46,8 @@ def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) 
     best = BestCheckpoint(run_dir, trainer.model)
     monitor = Monitor(run_dir, 0, 1, 0, has_valid=loss is not None, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
-        generator = Generator(trainer.model, VOCABULARY)
-        run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, generator, loss).train()
+        samples = Samples(trainer.model, VOCABULARY)
+        run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, samples, loss).train()
 
 
 def _in_turn(losses: list[float]):
@@ -63,7 +63,6 @@ def _best(run_dir) -> dict:
 def config(tmp_path, monkeypatch) -> Config:
     """The config of a run with 2 minibatches per epoch, in the folder of its text; all initial weights are 0."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(devices, 'prepare', lambda: 'CPU')  # a GPU that is in use takes no more settings
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
     settings = {'corpus': 'mine.txt', 'hidden_size': 4, 'init_scale': 0.0, 'jit': False, 'sample_every': 0}
     return Config.from_dict(settings | {'batch_size': 32, 'num_steps': 5, 'num_epochs': 2})
@@ -92,6 +91,15 @@ def test_out_of_memory_names_the_settings_to_lower(tmp_path, config, monkeypatch
     error = tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor with shape[9,4] and type float on')
     monkeypatch.setattr(Trainer, 'train', lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(InputError, match=r'does not suffice for a tensor with shape\[9,4\]\. Lower --hidden_size'):
+        run.run(config, tmp_path / 'run')
+
+
+@pytest.mark.parametrize(('message', 'named'), [('CUDA_ERROR_OUT_OF_MEMORY: out of memory', True), ('cuDNN', False)])
+def test_full_memory_of_a_gpu_is_named_too(tmp_path, config, monkeypatch, message, named):
+    """TensorFlow reports it as an internal error; other internal errors pass."""
+    error = tf.errors.InternalError(None, None, message)
+    monkeypatch.setattr(Trainer, 'train', lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError if named else tf.errors.InternalError, match='the memory' if named else 'cuDNN'):
         run.run(config, tmp_path / 'run')
 
 
