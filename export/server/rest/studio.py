@@ -17,14 +17,7 @@ from export.server.models.servable import Servable
 from export.server.predictor import specification
 
 _FOLDER = pathlib.Path(__file__).parent / 'studio'
-_TYPES = {
-    'index.html': 'text/html',
-    'studio.css': 'text/css',
-    'studio.js': 'text/javascript',
-    'text.js': 'text/javascript',
-    'logic.js': 'text/javascript',
-    'icon.svg': 'image/svg+xml',
-}
+_TYPES = {'.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.svg': 'image/svg+xml'}
 _HEADERS = {
     # Only files of this server, no inline code, no frames.
     'Content-Security-Policy': "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -51,7 +44,7 @@ def routes(manager: Manager) -> list[Route]:
         Route('/studio', lambda request: RedirectResponse('./')),
         Route('/studio/', lambda request: RedirectResponse('../')),
     ]
-    files = [Route(f'/studio/{name}', _file(name)) for name in _TYPES]
+    files = [Route(f'/studio/{path.name}', _file(path.name)) for path in _FOLDER.iterdir()]
     return [page, *moved, Route('/studio/model.json', models), *files]
 
 
@@ -86,8 +79,10 @@ def _public(key: str, value: Any) -> Any:
 
 
 def _file(name: str) -> Callable[[Request], Response]:
+    path = _FOLDER / name
+
     def respond(request: Request) -> Response:
-        content = (_FOLDER / name).read_bytes()
-        return Response(content, headers=_HEADERS | {'Content-Type': f'{_TYPES[name]}; charset=utf-8'})
+        headers = _HEADERS | {'Content-Type': f'{_TYPES[path.suffix]}; charset=utf-8'}
+        return Response(path.read_bytes(), headers=headers)
 
     return respond

@@ -1,4 +1,5 @@
-// What the page knows without touching it: limits, events, probabilities, the curl command. Pure functions.
+// What the page knows without touching it: limits, probabilities, the curl command. Pure functions; `say` is a
+// function of messages.js.
 
 const NUMBERS = ['length', 'temperature', 'top_k', 'top_p', 'seed'];
 export const KNOBS = [...NUMBERS, 'stop'];
@@ -15,83 +16,82 @@ export const level = (probability) => {
 /** What the legend says of each level, in order. */
 export const levelNames = () => [...LOWEST.map((p) => `≥ ${p * 100}%`), `< ${LOWEST.at(-1) * 100}%`];
 
-/** A probability in two or three characters' room. */
-export const percent = (probability) => {
-  const value = probability * 100;
-  if (value < 0.1) return '<0.1%';
-  return `${value < 9.95 ? value.toFixed(1) : Math.min(99, Math.round(value))}%`;
+/** Digits after the point of a percentage, so that it differs from 0 and from 100 where it can. */
+const digits = (value) => (value >= 99.9 || value < 0.1 ? 2 : value >= 99 || value < 10 ? 1 : 0);
+
+/** The percentage of a log probability, in at most six characters. */
+export const percent = (logProbability) => {
+  const value = Math.exp(logProbability) * 100;
+  if (value >= 99.995) return '>99.99%';
+  return value < 0.005 ? '<0.01%' : `${value.toFixed(digits(value))}%`;
 };
+
+/** The probability of a log probability, with enough digits to tell it from 1. */
+export const probability = (logProbability) => {
+  const p = Math.exp(logProbability);
+  if (p < 0.99) return `${Number(p.toPrecision(3))}`;
+  const others = Number((-Math.expm1(logProbability)).toPrecision(2));
+  return others < 1e-7 ? '> 0.9999999' : `${Number((1 - others).toFixed(9))}`;
+};
+
+/** The surprise of a log probability in nats. */
+export const nats = (logProbability) => (logProbability > -0.01 ? `${Number((-logProbability).toPrecision(2))}` : (-logProbability).toFixed(2));
 
 /** 'U+5427' of a character. */
 export const codePoint = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
 
-const INVISIBLE = {
-  '\n': 'line break',
-  '\r': 'carriage return',
-  '\t': 'tab',
-  ' ': 'space',
-  '\u00a0': 'no-break space',
-  '\u00ad': 'soft hyphen',
-  '\u200b': 'zero width space',
-  '\u200c': 'zero width non-joiner',
-  '\u200d': 'zero width joiner',
-  '\u200e': 'left-to-right mark',
-  '\u200f': 'right-to-left mark',
-  '\u2028': 'line separator',
-  '\u2029': 'paragraph separator',
-  '\u202f': 'narrow no-break space',
-  '\u2060': 'word joiner',
-  '\u3000': 'wide space',
-  '\ufeff': 'byte order mark',
-};
-
 /** A character as it can be spoken of: one without a shape of its own by its name or its kind. */
-export const named = (character) => {
-  if (INVISIBLE[character]) return INVISIBLE[character];
-  if (/\p{M}/u.test(character)) return `combining mark ‘\u25cc${character}’`;
-  return /[\p{C}\p{Z}]/u.test(character) ? 'invisible character' : `‘${character}’`;
+export const named = (character, say) => {
+  const name = say(codePoint(character));
+  if (name) return name;
+  if (/\p{M}/u.test(character)) return say('combining-mark', { character });
+  return /[\p{C}\p{Z}]/u.test(character) ? say('invisible-character') : say('quoted', { character });
 };
 
-/** A sentence for a prefix that the model could read in another normal form of Unicode; else ''. */
-const normalHint = (prefix, vocabulary) => {
-  const form = ['NFC', 'NFD'].find((one) => absent(prefix.normalize(one), vocabulary).length === 0);
-  return form ? ` Unicode writes this text in two ways; the model knows the other one (${form}).` : '';
-};
+/** The last characters of a text, as many as a model reads. */
+export const tail = (text, most) => [...text].slice(-most).join('');
 
 /** The distinct characters of a text that are not in a vocabulary (a Set). */
 export const absent = (text, vocabulary) => [...new Set(text)].filter((character) => !vocabulary.has(character));
 
-const tooLong = (text, most) => {
-  const { length } = [...text];
-  return length > most ? `This is ${length} characters; the model takes at most ${most}.` : '';
+/** A sentence for a text that the model could read in another normal form of Unicode; else ''. */
+const otherForm = (text, vocabulary, say) => {
+  const form = ['NFC', 'NFD'].find((one) => absent(text.normalize(one), vocabulary).length === 0);
+  return form ? say('other-form', { form }) : '';
 };
 
 /** A sentence on the characters of a text that are not in a vocabulary; '' if there are none. */
-const notAmong = (text, vocabulary) => {
+export const notAmong = (text, vocabulary, say) => {
   const missing = absent(text, vocabulary);
   if (!missing.length) return '';
-  const each = missing.slice(0, 5).map((c) => `${named(c)} (${codePoint(c)})`);
-  return `${each.join(', ')}${missing.length > 5 ? ', …' : ''}: not among the ${vocabulary.size.toLocaleString('en')} characters this model was trained on.${normalHint(text, vocabulary)}`;
+  const each = missing.slice(0, 5).map((c) => `${named(c, say)} (${codePoint(c)})`);
+  const names = `${each.join(', ')}${missing.length > 5 ? ', …' : ''}`;
+  return say('not-among', { names, size: vocabulary.size }) + otherForm(text, vocabulary, say);
+};
+
+const tooLong = (text, most, say) => {
+  const { length } = [...text];
+  return length > most ? say('too-long', { length, most }) : '';
 };
 
 const integer = (text, highest) => /^\d+$/.test(text) && Number(text) <= highest;
 
 /** What is wrong with the fields (strings, by name): messages by name, none for those that are good. */
-export const problems = (fields, { vocabulary, unknown_id, limits }) => {
+export const problems = (fields, { vocabulary, unknown_id, limits }, say) => {
   const found = {};
-  const prefix = tooLong(fields.prefix, limits.max_prefix) || (unknown_id === null ? notAmong(fields.prefix, vocabulary) : '');
-  if (!fields.prefix) found.prefix = 'Give one character or more.';
+  const prefix = unknown_id === null ? notAmong(fields.prefix, vocabulary, say) : '';
+  if (!fields.prefix) found.prefix = say('give-character');
   else if (prefix) found.prefix = prefix;
   const generated = unknown_id === null ? vocabulary : new Set([...vocabulary].filter((c) => c !== '\ufffd'));
-  const stop = tooLong(fields.stop, limits.max_length) || notAmong(fields.stop, generated);
+  const stop = tooLong(fields.stop, limits.max_length, say) || notAmong(fields.stop, generated, say);
   if (stop) found.stop = stop;
-  if (!integer(fields.length, limits.max_length)) found.length = `Give a whole number from 0 to ${limits.max_length}.`;
+  if (!integer(fields.length, limits.max_length)) found.length = say('give-integer', { highest: limits.max_length });
   const temperature = Number(fields.temperature);
-  if (fields.temperature === '' || !(temperature >= 0 && temperature < 3.4e38)) found.temperature = 'Give 0 (greedy) or more, below 3.4e38.';
-  if (!integer(fields.top_k, 2 ** 31 - 1)) found.top_k = 'Give a whole number, 0 (off) or more.';
+  if (fields.temperature === '' || !(temperature >= 0 && temperature < 3.4e38)) found.temperature = say('give-temperature');
+  if (!integer(fields.top_k, 2 ** 31 - 1)) found.top_k = say('give-top_k');
   const topP = Number(fields.top_p);
-  if (!(topP > 0 && topP <= 1)) found.top_p = 'Give a number above 0, at most 1 (off).';
-  if (!integer(fields.seed, Number.MAX_SAFE_INTEGER)) found.seed = `Give a whole number from 0 to ${Number.MAX_SAFE_INTEGER}.`;
+  if (!(topP > 0 && topP <= 1)) found.top_p = say('give-top_p');
+  if (!integer(fields.seed, Number.MAX_SAFE_INTEGER)) found.seed = say('give-integer', { highest: Number.MAX_SAFE_INTEGER });
   return found;
 };
 
@@ -100,6 +100,17 @@ export const request = ({ prefix, stop, ...fields }) => ({ prefix, ...Object.fro
 
 /** The field that a server's message is about, if it names one. */
 export const fieldOf = (message) => /^(prefix|length|temperature|top_k|top_p|stop|seed) /.exec(message)?.[1];
+
+/** How to read a text of any length: windows `{ from, to, read }` of at most `max_prefix + max_length` characters.
+ *  Those before `read` only give the context; the model sees `max_prefix` of them, as when it generates. */
+export const windows = (length, { max_prefix, max_length }) => {
+  const found = [];
+  for (let read = 1; read < length; read = found.at(-1).to) {
+    const from = Math.max(0, read - max_prefix);
+    found.push({ from, to: Math.min(length, from + max_prefix + max_length), read });
+  }
+  return found;
+};
 
 /** A text as one word of a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
@@ -115,17 +126,4 @@ export const language = (characters) => {
   if (/[\u3041-\u30ff]/.test(characters)) return 'ja';
   if (/[\uac00-\ud7a3]/.test(characters)) return 'ko';
   return /\p{Script=Han}/u.test(characters) ? 'zh-Hans' : '';
-};
-
-/** Splits a stream's text into server-sent events: give it pieces, get `{ event, data }` of each that is whole. */
-export const eventReader = () => {
-  let rest = '';
-  return (piece) => {
-    const blocks = (rest + piece).split('\n\n');
-    rest = blocks.pop();
-    return blocks.map((block) => {
-      const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
-      return { event: fields.event ?? 'message', data: JSON.parse(fields.data) };
-    });
-  };
 };

@@ -1,91 +1,169 @@
-// The page: its fields, what it asks the server, and one stream at a time.
+// The page: its fields, its buttons, and one task at a time.
 
 import * as logic from './logic.js';
-import * as text from './text.js';
+import { LANGUAGES, languageOf, speaker } from './messages.js';
+import * as paper from './paper.js';
+import * as samples from './samples.js';
+import * as server from './server.js';
+import * as writing from './writing.js';
 
-const NO_MODEL =
-  'No model that can stream is served. Export one (python -m export.saved_model), then load this page again.';
+const CANDIDATES = 8;
+const SAMPLES = 3;
 const FIELDS = ['prefix', ...logic.KNOBS];
 const $ = (id) => document.getElementById(id);
-const form = Object.fromEntries(FIELDS.map((name) => [name, $(name)]));
+const form = Object.fromEntries(FIELDS.map((name) => [name, $(name === 'prefix' ? 'text' : name)]));
 
+let language = 'en';
+let say = speaker(language);
+let languageGiven = false; // in the address, or by the switch
 let listed = ''; // what studio/model.json said last
 let models = []; // as studio/model.json has them, each with its vocabulary as a Set
-let shown = null; // the model that the page shows
-let running = null; // the AbortController of the stream
+let visit = writing.opened({ pieces: [] });
+let task = null; // the AbortController of the newest task, until it ends
+let ended = Promise.resolve(); // once the task before has ended
 
 const model = () => models[$('model').selectedIndex];
-const fields = () => Object.fromEntries(FIELDS.map((name) => [name, form[name].value]));
+const modelName = () => `${model().label} ${model().version}`;
 const modelUrl = () => new URL(model().path, document.baseURI).href;
+const text = () => writing.current(visit);
+const values = () => Object.fromEntries(logic.KNOBS.map((name) => [name, form[name].value]));
+const fields = (from = text()) => ({ prefix: logic.tail(writing.whole(from), model().limits.max_prefix), ...values() });
+const number = (value) => value.toLocaleString(language);
 
 // ---- Messages
 
-const say = (message, failed = false) => {
+const status = (message, failed = false) => {
   $('status').textContent = message;
   $('status').classList.toggle('failed', failed);
 };
 
 const showProblem = (name, message) => {
-  const error = $(`${name}-error`);
+  const error = $(`${form[name].id}-error`);
   error.textContent = message ?? '';
   error.hidden = !message;
   if (message) form[name].setAttribute('aria-invalid', 'true');
   else form[name].removeAttribute('aria-invalid');
 };
 
-/** Shows the errors of all fields and returns the first invalid one. An empty prefix is an error only on Generate. */
-const check = (asked) => {
-  const found = logic.problems(fields(), model());
-  if (!asked && form.prefix.value === '') delete found.prefix;
+/** Shows the errors of all fields and returns the first invalid one. An empty text is an error only of a task. */
+const check = (from, asked) => {
+  const found = logic.problems(fields(from), model(), say);
+  if (!asked && !text().pieces.length) delete found.prefix;
   for (const name of FIELDS) showProblem(name, found[name]);
   return FIELDS.find((name) => found[name]);
 };
 
-const fail = (message) => {
-  const field = logic.fieldOf(message);
-  if (field) {
-    showProblem(field, message);
-    form[field].focus();
-  }
-  say(field ? `The model refuses this ${field}.` : message, true);
+const invalid = (name) => {
+  form[name].focus();
+  return new server.Failure('invalid-field');
+};
+
+const fail = (error) => {
+  if (error instanceof TypeError) return status(say('no-answer'), true);
+  if (!(error instanceof server.Failure)) throw error;
+  if (error.key !== 'refused') return status(say(error.key, error.values), true);
+  const field = logic.fieldOf(error.message);
+  if (!field) return status(error.message, true);
+  showProblem(field, error.message);
+  form[field].focus();
+  status(say('refused-field', { label: form[field].labels[0].textContent }), true);
 };
 
 // ---- The model
 
 const describe = ({ version, vocabulary, perplexity, config, corpus }) => {
-  const parts = [`version ${version}`];
-  if (config) parts.push(`${config.cell.toUpperCase()} of ${config.hidden_size} units`);
-  if (corpus) parts.push(`trained on ${corpus.name}`);
-  parts.push(`${vocabulary.size.toLocaleString('en')} characters`);
-  if (perplexity?.valid) parts.push(`perplexity ${perplexity.valid.toFixed(2)} on held-out text`);
-  else if (perplexity?.train) parts.push(`perplexity ${perplexity.train.toFixed(2)} in training`);
+  const parts = [say('version', { version })];
+  if (config) parts.push(say('units', { cell: config.cell.toUpperCase(), size: config.hidden_size }));
+  if (corpus) parts.push(say('trained', { corpus: corpus.name }));
+  parts.push(say('vocabulary', { size: vocabulary.size }));
+  const part = ['valid', 'train'].find((one) => perplexity?.[one]);
+  if (part) parts.push(say(`perplexity-${part}`, { perplexity: perplexity[part].toFixed(2) }));
   return parts.join('\u00a0· ');
 };
 
 const showModel = () => {
-  shown = model();
   const { limits, vocabulary, unknown_id, characters } = model();
   $('about').textContent = describe(model());
   form.length.max = limits.max_length;
-  $('length-hint').textContent = `To add, 0 to ${limits.max_length.toLocaleString('en')}.`;
-  const others = unknown_id === null ? 'others are refused' : 'it reads others as unknown';
-  $('prefix-hint').textContent = `What the text begins with, in the model’s ${vocabulary.size.toLocaleString('en')} characters; ${others}.`;
-  for (const element of [$('text'), form.prefix]) element.lang = logic.language(characters);
+  $('length-hint').textContent = say('length-hint', { most: limits.max_length });
+  $('text-hint').textContent = say('text-hint', { size: vocabulary.size, strict: unknown_id === null });
+  for (const element of [$('shades'), form.prefix]) element.lang = logic.language(characters);
 };
 
 /** Learns what the server serves now. A new version may have taken over since the page was opened. */
 const loadModels = async (signal) => {
-  const response = await fetch('studio/model.json', { signal });
-  if (!response.ok) throw new Error(`The list of models answered HTTP ${response.status}.`);
-  const answer = await response.text();
-  if (answer === listed) return;
-  listed = answer;
-  const label = model()?.label;
-  models = JSON.parse(answer).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
-  $('model').replaceChildren(...models.map((one) => new Option(one.label, one.label, false, one.label === label)));
-  $('model').disabled = models.length < 2;
-  if (models.length) showModel();
+  const answer = await server.list(signal);
+  if (answer !== listed) {
+    listed = answer;
+    const label = model()?.label;
+    models = JSON.parse(answer).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
+    $('model').replaceChildren(...models.map((one) => new Option(one.label, one.label, false, one.label === label)));
+    $('model').disabled = models.length < 2;
+    if (models.length) showModel();
+  }
+  if (!models.length) throw new server.Failure('no-model');
 };
+
+/** Shows the selected model: its example, unless it can read the text that the user wrote. */
+const changeModel = async () => {
+  const isExample = models.some(({ example }) => example === writing.whole(text()));
+  const isOwn = !isExample && !logic.problems(fields(), model(), say).prefix;
+  showModel();
+  if (isOwn) showText();
+  else commit(writing.fresh(model().example));
+  writeAddress();
+  return '';
+};
+
+// ---- The text
+
+const showFigures = (shown, seconds) => {
+  const known = shown.filter((one) => one.log_probability !== undefined);
+  const nats = known.reduce((sum, { log_probability }) => sum - log_probability, 0);
+  $('count').textContent = known.length ? number(known.length) : '–';
+  $('speed').textContent = known.length && seconds ? number(Math.round(known.length / seconds)) : '–';
+  $('perplexity').textContent = known.length ? Math.exp(nats / known.length).toFixed(2) : '–';
+};
+
+/** Shows the current text, and what can be done with it. */
+const showText = (caret) => {
+  const shown = writing.seenBy(text(), modelName());
+  paper.show(shown, caret);
+  $('detail').textContent = say('detail-hint');
+  hideCandidates();
+  showFigures(shown.pieces.slice(shown.start ?? 0));
+  onFields();
+};
+
+/** Makes a text the current one. */
+const commit = (next) => {
+  visit = writing.pushed(visit, next);
+  showText(next.pieces.length);
+  writeAddress();
+};
+
+const onFields = () => {
+  check(text(), false);
+  const greedy = form.temperature.value !== '' && Number(form.temperature.value) === 0;
+  $('greedy').hidden = $('greedy-note').hidden = !greedy;
+  const { pieces } = text();
+  const most = model().limits.max_prefix;
+  $('text-count').textContent = say(pieces.length > most ? 'text-count-long' : 'text-count', { count: pieces.length, most });
+  enableButtons();
+};
+
+const onTyped = () => {
+  visit = writing.typed(visit, writing.edited(writing.seenBy(text(), modelName()), form.prefix.value));
+  showText();
+};
+
+const goBack = (steps) =>
+  run(async () => {
+    visit = writing.moved(visit, steps);
+    showText(text().pieces.length);
+    writeAddress();
+    return '';
+  });
 
 // ---- The address
 
@@ -93,125 +171,234 @@ const readAddress = () => {
   const given = new URLSearchParams(location.hash.slice(1));
   const asked = models.findIndex((one) => one.label === given.get('model'));
   if (asked >= 0) $('model').selectedIndex = asked;
-  const defaults = { prefix: form.prefix.value || model().example, length: `${Math.min(model().default_length, model().limits.max_length)}`, ...logic.DEFAULTS };
-  for (const name of FIELDS) form[name].value = given.get(name) ?? defaults[name];
+  const defaults = { length: `${Math.min(model().default_length, model().limits.max_length)}`, ...logic.DEFAULTS };
+  for (const name of logic.KNOBS) form[name].value = given.get(name) ?? defaults[name];
+  return given.get('prefix');
 };
 
-/** Empties the page of the text of the last model. */
-const clearText = () => {
-  stop();
-  text.clear();
-  $('copy-text').disabled = true;
-  say('');
-};
-
-/** Shows the selected model: its example, unless it can read the prefix that the user wrote. */
-const changeModel = () => {
-  const isOwn = form.prefix.value !== shown.example && !logic.problems(fields(), model()).prefix;
-  if (!isOwn) form.prefix.value = model().example;
-  clearText();
-  showModel();
-  onInput();
-  writeAddress();
+const readLanguage = () => {
+  const given = new URLSearchParams(location.hash.slice(1)).get('lang');
+  languageGiven = given !== null;
+  speak(languageOf(given, navigator.languages));
 };
 
 const writeAddress = () => {
-  const state = new URLSearchParams({ ...(models.length > 1 && { model: model().label }), ...fields() });
+  const state = new URLSearchParams({
+    ...(languageGiven && { lang: language }),
+    ...(models.length > 1 && { model: model().label }),
+    prefix: writing.whole(writing.beginning(text())),
+    ...values(),
+  });
   history.replaceState(null, '', `#${state}`);
 };
 
-// ---- A run
+// ---- Tasks
 
-const setRunning = (controller) => {
-  running = controller;
+const enableButtons = () => {
+  const greedy = !$('greedy').hidden;
+  $('generate').disabled = $('read').disabled = false;
+  $('another').disabled = $('three').disabled = greedy;
+  $('undo').disabled = visit.at === 0;
+  $('redo').disabled = visit.at === visit.texts.length - 1;
+};
+
+const setTask = (controller) => {
+  task = controller;
   const stopsFocused = document.activeElement === $('stop-generating');
   $('stop-generating').disabled = !controller;
   if (!controller && stopsFocused) $('generate').focus(); // a disabled button would drop it to the page's top
-  $('text').classList.toggle('running', Boolean(controller));
-  $('text').setAttribute('aria-busy', Boolean(controller));
+  form.prefix.readOnly = Boolean(controller);
+  for (const element of [$('shades'), form.prefix]) element.setAttribute('aria-busy', Boolean(controller));
+  $('shades').classList.toggle('running', Boolean(controller));
 };
 
-const CUT_OFF = 'The text is cut off: the connection to the server broke.';
+const stop = () => task?.abort();
 
-/** Reads the next piece of a stream. Throws an Error if the connection breaks; a TypeError is then fetch's own. */
-const nextPiece = async (reader, signal) => {
-  try {
-    return await reader.read();
-  } catch (error) {
-    throw signal.aborted ? error : new Error(CUT_OFF);
-  }
-};
-
-const readStream = async (body, signal, onCharacters) => {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  const events = logic.eventReader();
-  for (;;) {
-    const { done, value } = await nextPiece(reader, signal);
-    if (done) throw new Error(CUT_OFF);
-    const found = events(value);
-    onCharacters(found.filter(({ event }) => event === 'message').map(({ data }) => data));
-    const last = found.find(({ event }) => event !== 'message');
-    if (last?.event === 'error') throw new Error(last.data.error);
-    if (last?.event === 'done') return;
-  }
-};
-
-const errorOf = async (response) => {
-  const answer = await response.text();
-  try {
-    return JSON.parse(answer).error;
-  } catch {
-    return `The server answered HTTP ${response.status}. ${answer.slice(0, 200)}`;
-  }
-};
-
-const stream = async (inputs, controller) => {
-  const start = performance.now();
-  const response = await fetch(`${modelUrl()}:generate_stream`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(inputs),
-    signal: controller.signal,
-  });
-  if (!response.ok) return fail(await errorOf(response));
-  text.start(inputs.prefix);
-  $('copy-text').disabled = false;
-  await readStream(response.body, controller.signal, (some) => {
-    if (controller !== running) return;
-    text.append(some);
-    text.showFigures((performance.now() - start) / 1000);
-  });
-  say(`Done: ${text.count()} characters.`);
-};
-
-const stop = () => running?.abort();
-
-const checkAndStream = async (controller) => {
-  await loadModels(controller.signal);
-  if (!models.length) throw new Error(NO_MODEL);
-  const wrong = check(true);
-  if (wrong) {
-    form[wrong].focus();
-    return say('Nothing was generated: a field needs another value.', true);
-  }
-  writeAddress();
-  await stream(logic.request(fields()), controller);
-};
-
-const generate = async () => {
+/** Runs a task, `(signal) -> message`, once the one before has ended; says what went wrong. */
+const run = (work) => {
   stop();
   const controller = new AbortController();
-  setRunning(controller);
-  say('Generating…');
+  setTask(controller);
+  ended = ended.then(() => perform(work, controller));
+};
+
+const perform = async (work, controller) => {
+  if (controller !== task) return;
+  samples.close();
   try {
-    await checkAndStream(controller);
+    const message = await work(controller.signal);
+    if (controller === task) status(message);
   } catch (error) {
-    if (controller !== running) return;
-    if (controller.signal.aborted) say(`Stopped after ${text.count()} characters.`);
-    else fail(error instanceof TypeError ? 'The server does not answer. Is it running?' : error.message);
+    if (!controller.signal.aborted) fail(error);
+    else if (controller === task) status(say(error.count === undefined ? 'ended' : 'stopped', error));
   } finally {
-    if (controller === running) setRunning(null);
+    if (controller === task) setTask(null);
   }
+};
+
+/** Checks the fields against what the server serves now; returns the inputs that continue `from()`. */
+const inputsFrom = async (from, signal) => {
+  status(say('waiting'));
+  await loadModels(signal);
+  const wrong = check(from(), true);
+  if (wrong) throw invalid(wrong);
+  writeAddress();
+  return logic.request(fields(from()));
+};
+
+/** Streams a continuation of `from()` and makes it the current text, also if it is stopped. */
+const generate = (from) => async (signal) => {
+  const inputs = await inputsFrom(from, signal);
+  const base = writing.seenBy(from(), modelName());
+  const added = [];
+  const start = performance.now();
+  paper.show(base, base.pieces.length);
+  try {
+    await server.stream(modelUrl(), inputs, signal, (some) => {
+      status(say('generating'));
+      added.push(...some);
+      paper.append(some);
+      showFigures(added, (performance.now() - start) / 1000);
+    });
+  } catch (error) {
+    if (signal.aborted) error.count = added.length;
+    throw error;
+  } finally {
+    finish(base, added, inputs, (performance.now() - start) / 1000);
+  }
+  return say('done', { count: added.length });
+};
+
+const finish = (base, added, inputs, seconds) => {
+  if (added.length) visit = writing.pushed(visit, writing.continued(base, added, inputs, modelName()));
+  showText(text().pieces.length);
+  writeAddress();
+  if (added.length) showFigures(added, seconds);
+};
+
+const randomSeed = () => `${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+
+const newSeed = () => {
+  form.seed.value = randomSeed();
+  onFields();
+  writeAddress();
+};
+
+const another = () => {
+  if ($('another').disabled) return;
+  form.seed.value = randomSeed();
+  run(generate(() => writing.beginning(text())));
+};
+
+const generateThree = async (signal) => {
+  const from = () => writing.beginning(text());
+  const inputs = await inputsFrom(from, signal);
+  const base = writing.seenBy(from(), modelName());
+  const found = Array.from({ length: SAMPLES }, () => ({ inputs: { ...inputs, seed: Number(randomSeed()) }, added: [] }));
+  hideCandidates();
+  paper.show(base, base.pieces.length);
+  const columns = samples.open(SAMPLES, { say, lang: form.prefix.lang, choose: (n) => run(async () => choose(base, found, n)), leave });
+  await Promise.all(found.map((one, n) => streamSample(one, columns[n], signal)));
+  samples.focus();
+  return say('choose-one');
+};
+
+const streamSample = async ({ inputs, added }, column, signal) => {
+  try {
+    await server.stream(modelUrl(), inputs, signal, (some) => {
+      status(say('generating'));
+      added.push(...some);
+      column.append(some);
+    });
+  } catch (error) {
+    if (!signal.aborted) column.fail(error instanceof TypeError ? say('no-answer') : error.message);
+  }
+  if (added.length) column.enable();
+};
+
+/** Closes the samples and the candidates; the text is the one from before. */
+const leave = () =>
+  run(async () => {
+    showText();
+    form.prefix.focus();
+    return '';
+  });
+
+/** Makes a sample the current text; undo comes to the others, too. */
+const choose = (base, found, chosen) => {
+  form.prefix.focus();
+  const others = found.filter(({ added }, n) => n !== chosen && added.length);
+  form.seed.value = `${found[chosen].inputs.seed}`;
+  for (const { added, inputs } of [...others, found[chosen]]) commit(writing.continued(base, added, inputs, modelName()));
+  return say('done', { count: found[chosen].added.length });
+};
+
+const read = async (signal) => {
+  status(say('waiting'));
+  await loadModels(signal);
+  const { vocabulary, unknown_id, limits } = model();
+  const characters = text().pieces.map((one) => one.text);
+  const problem = characters.length < 2 ? say('give-two-characters') : unknown_id === null && logic.notAmong(characters.join(''), vocabulary, say);
+  if (problem) {
+    showProblem('prefix', problem);
+    throw invalid('prefix');
+  }
+  status(say('reading-text'));
+  const found = [];
+  for (const { from, to, read: first } of logic.windows(characters.length, limits)) {
+    const scores = await server.score(modelUrl(), characters.slice(from, to).join(''), signal);
+    found.push(...scores.slice(first - from - 1));
+  }
+  visit = writing.replaced(visit, writing.read(text(), found, modelName()));
+  showText();
+  showFigures(text().pieces);
+  return say('done-reading', { count: found.length });
+};
+
+// ---- Candidates
+
+const hideCandidates = () => {
+  $('candidates').hidden = true;
+  $('candidates').replaceChildren();
+};
+
+const candidateButton = (index, { text: character, log_probability }) => {
+  const button = document.createElement('button');
+  button.type = 'button';
+  const percent = logic.percent(log_probability);
+  button.className = `level-${logic.level(Math.exp(log_probability))}`;
+  button.lang = form.prefix.lang;
+  button.setAttribute('aria-label', say('candidate-label', { name: logic.named(character, say), percent }));
+  const shown = document.createElement('span');
+  shown.textContent = /[\p{C}\p{Z}\p{M}]/u.test(character) ? logic.named(character, say) : character;
+  const small = document.createElement('small');
+  small.textContent = percent;
+  button.append(shown, small);
+  button.addEventListener('click', () => branch(index, { text: character, log_probability }));
+  return button;
+};
+
+/** Shows what the model expects as character `index` of the text, to choose from. */
+const showCandidates = (index, focus) =>
+  run(async (signal) => {
+    if (index === 0) return say('first-character');
+    const before = logic.tail(writing.whole(writing.cut(text(), index)), model().limits.max_prefix);
+    const found = await server.candidates(modelUrl(), before, CANDIDATES, signal);
+    paper.inspect(index);
+    const label = document.createElement('span');
+    label.textContent = say('expected', { number: index + 1 });
+    $('candidates').replaceChildren(label, ...found.map((one) => candidateButton(index, one)));
+    $('candidates').hidden = false;
+    if (focus) $('candidates').querySelector('button').focus();
+    return '';
+  });
+
+/** Continues from a candidate. The text that stood there is found by undo. */
+const branch = (index, piece) => {
+  const before = writing.cut(writing.seenBy(text(), modelName()), index);
+  const base = { ...before, pieces: [...before.pieces, piece], model: modelName() };
+  form.prefix.focus();
+  run(generate(() => base));
 };
 
 // ---- Copying
@@ -220,72 +407,121 @@ const generate = async () => {
 const copy = async (copied, what) => {
   try {
     await navigator.clipboard.writeText(copied);
-    say(`${what} copied.`);
+    status(say('copied', { what }));
     return true;
   } catch {
     return false;
   }
 };
 
+/** Copies the command for the last continuation, or for the one that the fields ask for. */
 const copyCurl = async () => {
-  if (!model() || check(true)) return say('A field needs another value first.', true);
-  $('curl').value = logic.curl(modelUrl(), logic.request(fields()));
+  const { request } = text();
+  if (!request && check(text(), true)) return status(say('invalid-field'), true);
+  $('curl').value = logic.curl(modelUrl(), request ?? logic.request(fields()));
   $('command').hidden = false;
-  if (await copy($('curl').value, 'The command is')) return;
+  if (await copy($('curl').value, 'command')) return;
   $('curl').select();
-  say('The command is selected below: copy it with your browser.');
+  status(say('select-curl'));
 };
 
 const copyText = async () => {
-  if (await copy(text.whole(), 'The text is')) return;
-  getSelection().selectAllChildren($('text'));
-  say('The text is selected: copy it with your browser.');
+  if (await copy(writing.whole(text()), 'text')) return;
+  form.prefix.select();
+  status(say('select-text'));
 };
 
 // ---- What the user does
 
-const onInput = () => {
-  if (!model()) return;
-  check(false);
-  const greedy = form.temperature.value !== '' && Number(form.temperature.value) === 0;
-  $('greedy').hidden = $('greedy-note').hidden = !greedy;
-  const length = [...form.prefix.value].length;
-  $('prefix-count').textContent = `${length} of at most ${model().limits.max_prefix.toLocaleString('en')} characters`;
+/** What a key does, anywhere on the page; undefined: what the browser does. */
+const actionOf = ({ key, ctrlKey, metaKey, shiftKey, altKey, target }) => {
+  const command = ctrlKey || metaKey;
+  const undoesHere = !target.matches('input, #stop');
+  if (command && key === 'Enter') return shiftKey ? another : () => run(generate(text));
+  if (command && undoesHere && key.toLowerCase() === 'z') return () => goBack(shiftKey ? 1 : -1);
+  if (command && undoesHere && key.toLowerCase() === 'y') return () => goBack(1);
+  if (altKey && key === 'ArrowDown') return () => showCandidates(paper.place(), true);
+  if (key === 'Escape') return task ? stop : leave;
+  return undefined;
 };
 
 const onKey = (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
-    event.preventDefault();
-    generate();
-  } else if (event.key === 'Escape') {
-    stop();
-  }
+  const action = event.isComposing ? undefined : actionOf(event);
+  if (!action) return;
+  event.preventDefault();
+  action();
+};
+
+const onPaperClick = ({ clientX, clientY }) => {
+  const index = paper.indexAt(clientX, clientY);
+  if (index !== undefined && !task && getSelection().isCollapsed) showCandidates(index, false);
+};
+
+const listenToButtons = () => {
+  const actions = {
+    another,
+    three: () => run(generateThree),
+    read: () => run(read),
+    undo: () => goBack(-1),
+    redo: () => goBack(1),
+    'stop-generating': stop,
+    dice: newSeed,
+    'copy-curl': copyCurl,
+    'copy-text': copyText,
+  };
+  for (const [id, action] of Object.entries(actions)) $(id).addEventListener('click', action);
 };
 
 const listen = () => {
-  text.listen();
+  paper.listen();
+  listenToButtons();
   $('form').addEventListener('submit', (event) => {
     event.preventDefault();
-    generate();
+    run(generate(text));
   });
-  $('form').addEventListener('input', onInput);
-  $('form').addEventListener('change', (event) => FIELDS.includes(event.target.id) && writeAddress());
+  form.prefix.addEventListener('input', onTyped);
+  form.prefix.addEventListener('beforeinput', (event) => {
+    const steps = { historyUndo: -1, historyRedo: 1 }[event.inputType];
+    if (!steps) return;
+    event.preventDefault();
+    goBack(steps);
+  });
+  $('form').addEventListener('input', ({ target }) => target !== form.prefix && onFields());
+  $('form').addEventListener('change', ({ target }) => Object.values(form).includes(target) && writeAddress());
   document.addEventListener('keydown', onKey);
-  $('stop-generating').addEventListener('click', stop);
-  $('dice').addEventListener('click', () => {
-    form.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
-    onInput();
-    writeAddress();
-  });
-  $('model').addEventListener('change', changeModel);
-  $('copy-curl').addEventListener('click', copyCurl);
-  $('copy-text').addEventListener('click', copyText);
+  $('shades').parentElement.addEventListener('click', onPaperClick);
+  $('numbers').addEventListener('change', () => paper.showNumbers($('numbers').checked));
+  $('model').addEventListener('change', () => run(changeModel));
   addEventListener('hashchange', () => {
-    readAddress();
-    if (model().label !== shown.label) clearText();
+    readLanguage();
+    const prefix = readAddress();
     showModel();
-    onInput();
+    commit(writing.fresh(prefix ?? model().example));
   });
+};
+
+// ---- Languages
+
+const speak = (chosen) => {
+  language = chosen;
+  say = speaker(language);
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll('[data-say]')) element.textContent = say(element.dataset.say);
+  for (const element of document.querySelectorAll('[data-label]')) element.setAttribute('aria-label', say(element.dataset.label));
+  const other = Object.keys(LANGUAGES).find((one) => one !== language);
+  $('language').textContent = LANGUAGES[other];
+  $('language').lang = other;
+  paper.speak(say);
+};
+
+const switchLanguage = () => {
+  languageGiven = true;
+  speak($('language').lang);
+  status('');
+  if (!models.length) return;
+  showModel();
+  showText();
+  writeAddress();
 };
 
 const showLegend = () => {
@@ -297,23 +533,27 @@ const showLegend = () => {
       return item;
     }),
   );
-  if (/Mac|iP(hone|ad)/.test(navigator.platform)) $('generate-key').textContent = '⌘ Enter';
+  if (!/Mac|iP(hone|ad)/.test(navigator.platform)) return;
+  for (const key of document.querySelectorAll('kbd')) key.textContent = key.textContent.replace('Ctrl', '⌘').replace('Shift', '⇧');
 };
 
 const start = async () => {
+  readLanguage();
   showLegend();
+  $('language').addEventListener('click', switchLanguage);
+  status(say('loading'));
   try {
     await loadModels();
   } catch (error) {
-    return say(`The server does not answer (${error.message}). Load this page again when it does.`, true);
+    return status(error.key === 'no-model' ? say('no-model') : say('no-list', { reason: error.message }), true);
   }
-  if (!models.length) return say(NO_MODEL, true);
-  readAddress();
-  if (form.prefix.value === model().example) form.prefix.select(); // so that typing takes its place
+  const prefix = readAddress();
   showModel();
-  onInput();
+  visit = writing.opened(writing.fresh(prefix ?? model().example));
+  showText(text().pieces.length);
+  if (prefix === null) form.prefix.select(); // so that typing takes its place
+  status('');
   listen();
-  $('generate').disabled = false;
 };
 
 start();

@@ -1,0 +1,146 @@
+// The text on the page. A text field shows it; behind it, or in its place with numbers, each group of characters that
+// are drawn as one has a box of its own, shaded by what the model thought of it.
+
+import * as logic from './logic.js';
+import * as writing from './writing.js';
+
+const $ = (id) => document.getElementById(id);
+const field = $('text');
+const shades = $('shades');
+
+let pieces = [];
+let say = () => '';
+
+const unlikeliest = (group) => Math.min(...group.map(({ log_probability }) => log_probability));
+
+const box = (group, index) => {
+  const span = document.createElement('span');
+  span.textContent = group.map(({ text }) => text).join('');
+  span.dataset.index = index;
+  const known = group.filter((one) => one.log_probability !== undefined);
+  if (known.length) {
+    span.className = `level-${logic.level(Math.exp(unlikeliest(known)))}${span.textContent === '\n' ? ' line-break' : ''}`;
+    span.dataset.probability = known.map((one) => logic.percent(one.log_probability)).join(' ');
+  } else {
+    span.className = 'own';
+  }
+  return span;
+};
+
+/** Draws the boxes from the one on that contains a character; those before stay. */
+const draw = (index) => {
+  while (shades.lastChild && Number(shades.lastChild.dataset.index) >= index) shades.lastChild.remove();
+  let at = Number(shades.lastChild?.dataset.index ?? 0);
+  shades.lastChild?.remove(); // the characters at `index` may belong to it
+  const boxes = [];
+  for (const length of writing.groups(pieces.slice(at), field.hidden)) {
+    boxes.push(box(pieces.slice(at, at + length), at));
+    at += length;
+  }
+  shades.append(...boxes);
+};
+
+/** Shows a text. `caret`: where the cursor goes, in characters; by default it stays. */
+export const show = (text, caret) => {
+  const same = text.pieces.findIndex((piece, n) => piece !== pieces[n]);
+  pieces = [...text.pieces];
+  const value = writing.whole(text);
+  if (field.value !== value) field.value = value;
+  if (caret !== undefined) field.setSelectionRange(offset(caret), offset(caret));
+  draw(same < 0 ? pieces.length : same);
+};
+
+/** Adds characters at the end; the page follows them while its reader looks at the end of the text. */
+export const append = (added) => {
+  const end = $('status').getBoundingClientRect().bottom;
+  const follows = end <= innerHeight + 1;
+  pieces.push(...added);
+  field.setRangeText(added.map(({ text }) => text).join(''), field.value.length, field.value.length, 'preserve');
+  draw(pieces.length - added.length);
+  if (follows) $('status').scrollIntoView({ block: 'end' });
+};
+
+const offset = (index) => pieces.slice(0, index).reduce((sum, { text }) => sum + text.length, 0);
+
+/** The number of characters before the cursor. */
+const caret = () => [...field.value.slice(0, field.selectionStart)].length;
+
+/** The index of the character at the cursor or, with numbers, of the marked one. */
+export const place = () => (field.hidden ? Number(shades.querySelector('.current')?.dataset.index ?? pieces.length) : caret());
+
+const boxOf = (index) => [...shades.children].findLast((one) => Number(one.dataset.index) <= index);
+
+/** Says what the model thought of a character, and marks it. */
+export const inspect = (index) => {
+  shades.querySelector('.current')?.classList.remove('current');
+  const piece = pieces[index];
+  if (!piece) {
+    $('detail').textContent = say('detail-hint');
+    return;
+  }
+  boxOf(index).classList.add('current');
+  const { text, log_probability } = piece;
+  const known = log_probability !== undefined && { probability: logic.probability(log_probability), nats: logic.nats(log_probability) };
+  $('detail').textContent = say('detail', {
+    name: logic.named(text, say),
+    code: logic.codePoint(text),
+    number: index + 1,
+    count: pieces.length,
+    ...known,
+  });
+};
+
+/** The index of the character at a place of the window; undefined if there is none. */
+export const indexAt = (x, y) => {
+  const found = document.elementsFromPoint(x, y).find((one) => one.parentElement === shades);
+  return found && Number(found.dataset.index);
+};
+
+/** Shows each character over its probability, or the text field. */
+export const showNumbers = (shown) => {
+  field.hidden = shown;
+  shades.classList.toggle('numbers', shown);
+  if (shown) {
+    shades.removeAttribute('aria-hidden');
+    shades.tabIndex = 0;
+    shades.setAttribute('role', 'group');
+  } else {
+    for (const name of ['tabindex', 'role']) shades.removeAttribute(name);
+    shades.setAttribute('aria-hidden', 'true');
+  }
+  draw(0);
+};
+
+/** With numbers, the arrow keys go from character to character; without, the text field does that. */
+const move = (event) => {
+  const right = getComputedStyle(shades).direction === 'rtl' ? -1 : 1;
+  const forward = { ArrowRight: right, ArrowLeft: -right, Home: -Infinity, End: Infinity }[event.key];
+  if (!forward || !pieces.length) return;
+  event.preventDefault();
+  const boxes = [...shades.children];
+  const marked = boxes.findIndex((one) => one.classList.contains('current'));
+  const from = marked < 0 && forward < 0 ? boxes.length : marked;
+  const next = Math.max(0, Math.min(boxes.length - 1, from + forward));
+  inspect(Number(boxes[next].dataset.index));
+  boxes[next].scrollIntoView({ block: 'nearest' });
+};
+
+const hover = ({ clientX, clientY }) => {
+  const index = indexAt(clientX, clientY);
+  if (index !== undefined) inspect(index);
+};
+
+/** Speaks with another function of messages.js. */
+export const speak = (with_) => {
+  say = with_;
+  field.placeholder = say('placeholder');
+  shades.setAttribute('aria-label', say('numbers-view'));
+};
+
+export const listen = () => {
+  shades.addEventListener('keydown', move);
+  shades.parentElement.addEventListener('pointermove', hover);
+  document.addEventListener('selectionchange', () => {
+    if (document.activeElement === field && !field.readOnly) inspect(caret());
+  });
+};
