@@ -10,9 +10,7 @@ from pipeline.config import ModelConfig, TrainingConfig
 from pipeline.model import CharRNN
 from pipeline.trainer import Trainer
 
-pytestmark = pytest.mark.skipif(
-    not tf.config.list_physical_devices('GPU'), reason='needs a GPU and CHARRNN_TEST_GPU=1'
-)
+pytestmark = pytest.mark.skipif(not tf.config.list_physical_devices('GPU'), reason='needs a GPU and CHARRNN_TEST_GPU=1')
 
 V, N, B, T = 101, 4000, 16, 12
 VARIANTS = {

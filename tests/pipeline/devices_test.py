@@ -92,14 +92,14 @@ def test_prepare_may_follow_operations():
 def test_export_generation_and_server_use_the_cpu(monkeypatch, program):
     """Before they do anything else."""
 
-    class Called(Exception):
+    class CalledError(Exception):
         pass
 
     def called() -> None:
-        raise Called
+        raise CalledError
 
     monkeypatch.setattr(devices, 'use_cpu', called)
-    with pytest.raises(Called):
+    with pytest.raises(CalledError):
         program()
 
 
