@@ -33,7 +33,7 @@ def main() -> None:
     encoded = EncodedText.from_text(text, vocabulary, 'lyrics')
     size = len(vocabulary)
     model = CharRNN(_MODEL, size)
-    static, dynamic = scorer.Scorer(model), dynamic_evaluation.DynamicScorer(model, 0.1)
+    static, dynamic = scorer.Scorer(model), dynamic_evaluation.DynamicScorer(model)
 
     def counted() -> np.ndarray:
         return kneser_ney.KneserNey(list(ngrams.numbered(encoded.ids, size, _ORDER)), size).log_probabilities(
@@ -43,7 +43,7 @@ def main() -> None:
     log_p = counted()
     methods = {
         'model': lambda: static.losses(encoded),
-        'model_dynamic': lambda: dynamic.losses(encoded),
+        'model_dynamic': lambda: dynamic.losses(encoded, 0.1),
         f'kneser_ney_{_ORDER}, its counting included': counted,
         'cache': lambda: ngram_cache.adapted(encoded.ids, log_p, size),
     }

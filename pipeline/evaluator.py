@@ -45,30 +45,28 @@ class _Evaluator:
 
     def __init__(self, models: Sequence[CharRNN], record: RunRecord, training: np.ndarray | None, cache: bool):
         """`record` is that of the runs; `training`, `[N] int32`: for n-gram models; None: without them."""
-        self._models = {'model' if n == 1 else f'model_{n}': model for n, model in enumerate(models, 1)}
-        self._jit = record.config.training.jit
+        jit = record.config.training.jit
+        names = ['model', *(f'model_{n}' for n in range(2, len(models) + 1))]
+        self._static = {name: Scorer(model, jit=jit) for name, model in zip(names, models, strict=True)}
+        self._dynamic = {name: DynamicScorer(model, jit=jit) for name, model in zip(names, models, strict=True)}
         self._size = len(record.vocabulary)
         self._cache = cache
         self._ngram_models = {} if training is None else _ngram_models(training, self._size)
 
     def losses(self, text: EncodedText, rate: float | None) -> dict[str, np.ndarray]:
         """Returns the losses of the targets of `text`, `[K]` each, by name; `rate` is for dynamic evaluation."""
-        found = {name: Scorer(model, jit=self._jit).losses(text) for name, model in self._models.items()}
+        found = {name: scorer.losses(text) for name, scorer in self._static.items()}
         if rate is not None:
-            found |= {f'{name}_dynamic': self.dynamic(model, text, rate) for name, model in self._models.items()}
+            found |= {f'{name}_dynamic': scorer.losses(text, rate) for name, scorer in self._dynamic.items()}
         for order, ngram_model in self._ngram_models.items():
             found[f'kneser_ney_{order}'] = -ngram_model.log_probabilities(text.ids)[-len(text.targets) :]
         if self._cache:
             found |= {f'{name}_cache': _with_cache(text, own, self._size) for name, own in found.items()}
         return found
 
-    def dynamic(self, model: CharRNN, text: EncodedText, rate: float) -> np.ndarray:
-        """Returns the losses of `model` with dynamic evaluation at `rate`."""
-        return DynamicScorer(model, rate, jit=self._jit).losses(text)
-
     def best_rate(self, text: EncodedText) -> float:
         """Returns the learning rate of dynamic evaluation that suits the first model on `text`."""
-        return min(RATES, key=lambda rate: mean(self.dynamic(self._models['model'], text, rate)))
+        return min(RATES, key=lambda rate: mean(self._dynamic['model'].losses(text, rate)))
 
 
 def evaluate(
