@@ -100,6 +100,8 @@ class Generator(tf.Module):
         top_p: tf.Tensor,
         stop: tf.Tensor,
         seed: tf.Tensor,
+        *,
+        with_stop: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
 
@@ -112,6 +114,7 @@ class Generator(tf.Module):
           top_p: float32, above 0 and at most 1. 1: off.
           stop: string, UTF-8; the text ends after its first occurrence in the added characters. Empty: none.
           seed: int64, determines the random numbers of the row.
+          with_stop: whether a row may have a stop, if that is known when the graph is built.
 
         Returns:
           text: string, the given prefix and the added characters, which are never the unknown character.
@@ -135,8 +138,11 @@ class Generator(tf.Module):
             return generate_ids(step, state, request, choose, with_stop=with_stop, with_log_probabilities=False)
 
         # To look for a stop takes half as long as a step of a small model.
-        has_stop = tf.reduce_any(request.stop_length > 0)
-        found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
+        if with_stop is None:
+            has_stop = tf.reduce_any(request.stop_length > 0)
+            found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
+        else:
+            found = generate(with_stop)
         added = _columns(found.ids, request.prefix_length, tf.reduce_max(found.length))
         return tf.strings.join([prefix, self.vocabulary.decode_tensor(added, found.length)]), found.log_likelihood
 

@@ -57,7 +57,8 @@ class Artifact(tf.Module):
     @tf.function(input_signature=_PREFIX_AND_SEED)
     def sample(self, prefix, seed):
         """Continues each prefix with the settings of the artifact."""
-        return _generated(self._generator(prefix, **_filled(self.settings, prefix), seed=seed))
+        settings = _filled(self.settings, prefix)
+        return _generated(self._generator(prefix, **settings, seed=seed, with_stop=bool(self.settings.sample_stop)))
 
     @tf.function(input_signature=_PREFIX_AND_SEED)
     def check_sample(self, prefix, seed):
@@ -66,7 +67,7 @@ class Artifact(tf.Module):
     @tf.function(input_signature=SIGNATURE[:1])
     def serving_default(self, prefix):
         """Continues each prefix greedily."""
-        return {'text': self._generator(prefix, **self._default_knobs(prefix))[0]}
+        return {'text': self._generator(prefix, **self._default_knobs(prefix), with_stop=False)[0]}
 
     @tf.function(input_signature=SIGNATURE[:1])
     def check_serving_default(self, prefix):

@@ -221,8 +221,9 @@ def test_text_with_a_stop_is_the_text_without_cut_after_its_first_occurrence(see
         first = len(inputs['prefix'].numpy()[row].decode()) - 1
         of_each = log_p[np.arange(len(ids) - 1), row, ids[1:]][first:]
         np.testing.assert_allclose(log_likelihood[row], of_each.sum(), rtol=1e-4, atol=1e-4)
-        (alone,), _ = generator._compiled(**{name: value[row : row + 1] for name, value in inputs.items()})
-        assert alone == expected[row]
+        if row % 5 == 0:
+            (alone,), _ = generator._compiled(**{name: value[row : row + 1] for name, value in inputs.items()})
+            assert alone == expected[row]
 
 
 def test_invalid_utf8_in_a_prefix_is_not_read_as_unknown(unknowing):
