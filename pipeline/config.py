@@ -245,6 +245,9 @@ class TrainingConfig:
         '"pip install tensorboard-plugin-profile" shows it.',
     )
     evaluate_every: int = setting(1, 'Epochs between evaluations on the held-out part. 0: none.', lowest=0)
+    max_evaluate_characters: int = setting(
+        0, 'Evaluate on only this many characters from the start of the held-out part. 0: all.', lowest=0
+    )
     early_stopping_patience: int = setting(
         0,
         'Stop after this many evaluations without a lower held-out perplexity. 0: never. The best weights are kept in '
@@ -329,7 +332,7 @@ class Config:
                 f'{self.data.sampling} the state is zero before every window. Set --sampling=consecutive, or leave '
                 f'--state_reset_rate at 0.'
             )
-        for name in ('evaluate_every', 'early_stopping_patience'):
+        for name in ('evaluate_every', 'max_evaluate_characters', 'early_stopping_patience'):
             value = getattr(self.training, name)
             if not self.data.has('valid') and value not in (0, getattr(TrainingConfig, name)):
                 raise InputError(

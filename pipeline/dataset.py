@@ -12,7 +12,7 @@ from data.vocabulary import Vocabulary
 from pipeline.config import PARTS, DataConfig, TrainingConfig
 
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
-_CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
+CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class EncodedText:
         Raises:
           InputError: fewer than two characters can be encoded, so that none can be predicted.
         """
-        context, _ = vocabulary.encode_any(before[-_CONTEXT:])
+        context, _ = vocabulary.encode_any(before[-CONTEXT:])
         ids, num_unknown = vocabulary.encode_any(text)
         if len(ids) < 2:
             raise InputError(
@@ -47,6 +47,10 @@ class EncodedText:
                 f'evaluation needs 2, one to start from and one to predict. Give a longer text.'
             )
         return cls(np.concatenate([context, ids]), len(context), len(text), num_unknown)
+
+    def beginning(self, count: int) -> 'EncodedText':
+        """Returns the text with only its first `count` ids to predict; 0: with all."""
+        return dataclasses.replace(self, ids=self.ids[: self.num_context + count]) if count else self
 
     @property
     def unknown_rate(self) -> float:

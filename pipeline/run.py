@@ -147,7 +147,8 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     )
     valid_loss, evaluated = None, trainer.evaluated_model
     if dataset.valid:
-        valid_loss = functools.partial(Scorer(evaluated, jit=config.training.jit).nats, dataset.valid)
+        valid = dataset.valid.beginning(config.training.max_evaluate_characters)
+        valid_loss = functools.partial(Scorer(evaluated, jit=config.training.jit).nats, valid)
     best, samples = BestCheckpoint(run_dir, evaluated), Samples(evaluated, dataset.vocabulary)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop:
         Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, samples, valid_loss).train()

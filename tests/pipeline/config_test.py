@@ -131,6 +131,7 @@ def test_settings_that_go_together_are_accepted(together):
             ['state_reset_rate=0.1', 'sampling=random', '--sampling=consecutive', '--state_reset_rate'],
         ),
         ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
+        ({'max_evaluate_characters': 5}, ['max_evaluate_characters=5', 'valid_fraction=0', '--valid_fraction']),
         (
             {'test_fraction': 0.1, 'test_corpus': 'x.txt'},
             ['test_fraction=0.1', "test_corpus='x.txt'", 'leave one out'],
@@ -187,6 +188,7 @@ def test_settings_that_may_change_when_a_run_resumes():
     another_run |= {'forget_bias': 1.0, 'dropout': 0.5, 'optimizer': 'adamw', 'learning_rate': 0.003, 'momentum': 0.0}
     another_run |= {'weight_decay': 0.1, 'schedule': 'cosine', 'warmup_steps': 3, 'clip_norm': 1.0, 'seed': 1}
     another_run |= {'bptt_windows': 2, 'jit': False, 'state_reset_rate': 0.1, 'average_from_epoch': 2}
+    another_run |= {'max_evaluate_characters': 5}
     another_run |= {'embedding_size': 8, 'embedding_scale': 0.2, 'tie_embeddings': True, 'input_dropout': 0.5}
     may_change = {'corpus': 'moved.txt', 'num_epochs': 500, 'checkpoint_every': '500', 'profile_steps': '1:2'}
     may_change |= {'evaluate_every': 2, 'early_stopping_patience': 3, 'valid_corpus': '', 'test_corpus': ''}

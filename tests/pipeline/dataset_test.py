@@ -31,6 +31,14 @@ def test_text_without_a_character_to_predict_is_refused(text, known):
         EncodedText.from_text(text, Vocabulary('分开'), 'poem.txt')
 
 
+def test_beginning_of_a_text_keeps_its_context():
+    text = EncodedText.from_text('abba', Vocabulary('ab'), 'x', before='bb')
+    assert text.beginning(0) is text
+    assert text.beginning(3).ids.tolist() == [1, 1, 0, 1, 1]
+    assert text.beginning(3).targets.tolist() == [0, 1, 1]
+    assert text.beginning(9).targets.tolist() == text.targets.tolist()
+
+
 def test_vocabulary_and_counts_are_of_the_training_part_alone(tmp_path):
     (tmp_path / 'x.txt').write_text('aababaababcz', 'utf-8')
     dataset = Dataset.load(DataConfig(corpus=str(tmp_path / 'x.txt'), valid_fraction=0.34))

@@ -117,6 +117,20 @@ def test_ctrl_c_stops_the_run_within_the_next_epoch(tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{trainer.step}')
 
 
+def test_evaluation_may_read_the_start_of_the_held_out_part_alone(config, tmp_path):
+    """It equals the evaluation of a text that ends there."""
+    held_out = config.replace({'corpus': 'mine.txt', 'num_epochs': 1, 'init_scale': 0.5})
+    (tmp_path / 'long.txt').write_text('风雪山水风山' * 5, 'utf-8')
+    (tmp_path / 'short.txt').write_text('风雪山水', 'utf-8')
+    for name, settings in {
+        'limited': {'valid_corpus': 'long.txt', 'max_evaluate_characters': 4},
+        'short': {'valid_corpus': 'short.txt'},
+        'whole': {'valid_corpus': 'long.txt'},
+    }.items():
+        run.run(held_out.replace(settings), tmp_path / name)
+    assert _best(tmp_path / 'limited') == _best(tmp_path / 'short') != _best(tmp_path / 'whole')
+
+
 @pytest.mark.parametrize('stopped_epoch', [1, 2, 3])
 def test_evaluation_that_a_signal_ends_is_repeated_by_the_resumed_run(tmp_path, stopped_epoch):
     """The losses are noted once each, the last epoch included."""

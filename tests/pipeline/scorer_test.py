@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data.vocabulary import Vocabulary
+from pipeline import scorer
 from pipeline.config import ModelConfig
 from pipeline.dataset import EncodedText
 from pipeline.model import CharRNN
@@ -39,10 +40,10 @@ def _text(ids: np.ndarray, num_context: int = 0) -> EncodedText:
 
 def test_every_character_but_the_first_is_predicted_once(model):
     """Texts of one target, and of one less, as many and one more than one window and two windows have."""
-    scorer = Scorer(model, window=6)
+    own = Scorer(model, window=6)
     for count in (2, 6, 7, 8, 12, 13, 14):
         ids = _ids(model, count)
-        assert scorer.nats(_text(ids)) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
+        assert own.nats(_text(ids)) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
 
 
 def test_context_keeps_a_model_out_of_the_state_that_a_cold_start_locks_it_into():
@@ -83,11 +84,41 @@ def test_evaluation_asks_before_each_window(model):
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize('num_context', [0, 1, 9, 20])
+@pytest.mark.parametrize('count', [80, 99, 100, 101, 157, 300])
+def test_long_text_is_read_in_rows_after_their_context(model, monkeypatch, num_context, count):
+    """Each loss is that of the equations, from where its row starts; every character is counted once."""
+    for name, value in {'LONG': 100, '_ROW': 25, '_MOST_ROWS': 5, 'CONTEXT': 20, '_MOST_LOGITS': 30}.items():
+        monkeypatch.setattr(scorer, name, value)
+    ids = _ids(model, count + 1)
+    rows = 1 if count < 100 else min(5, count // 25)
+    expected = _losses_by_hand(model, ids)
+    counted = -(-(count - 20) // rows)
+    for row in range(1, rows):  # it starts 20 characters before those that it counts
+        start = row * counted
+        of_row = _losses_by_hand(model, ids[start : start + 20 + counted + 1])
+        expected[start + 20 : start + 20 + counted] = of_row[20:]
+    found = Scorer(model).losses(_text(ids, num_context))
+    np.testing.assert_allclose(found, expected[max(num_context - 1, 0) :], rtol=5e-3)
+    assert len(found) == count + 1 - max(num_context, 1)
+
+
+def test_rows_change_the_perplexity_by_less_than_a_ten_thousandth(monkeypatch):
+    """Of a model that forgets, as trained ones do."""
+    model = CharRNN(ModelConfig(hidden_size=16, init_scale=0.2), 24, seed=3)
+    text = _text(_ids(model, scorer.LONG + 1))
+    in_rows = Scorer(model).nats(text)
+    monkeypatch.setattr(scorer, 'LONG', 2 * scorer.LONG)
+    in_one = Scorer(model).nats(text)
+    assert in_rows != in_one
+    assert np.exp(in_rows) == pytest.approx(np.exp(in_one), rel=1e-4)
+
+
 def test_scoring_compiles_once_and_leaves_the_weights_unchanged(model):
     before = [v.numpy() for v in model.trainable_variables]
-    scorer = Scorer(model, window=10)
-    assert scorer.nats(_text(_ids(model, 35))) == scorer.nats(_text(_ids(model, 35)))
-    assert scorer._score.experimental_get_tracing_count() == 1
+    own = Scorer(model, window=10)
+    assert own.nats(_text(_ids(model, 35))) == own.nats(_text(_ids(model, 35)))
+    assert own._score.experimental_get_tracing_count() == 1
     for variable, value in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
