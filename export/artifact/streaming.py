@@ -32,18 +32,19 @@ def characters(step: Step, description: dict, request: TextRequest, num_candidat
     """
     vocabulary = Vocabulary(description['vocabulary'], description['unknown_id'] is not None)
     choose = chooser(len(vocabulary), vocabulary.unknown_id)
-    uniform = uniform_numbers(tf.constant([request.seed], tf.int64), tf.constant(max(request.length, 1)))
+    uniform = uniform_numbers(tf.constant([request.seed], tf.int64), tf.constant(max(request.length, 1))).numpy()
     knobs = tf.constant([request.temperature]), tf.constant([request.top_k]), tf.constant([request.top_p])
     names, size = description['state']['names'], description['state']['size']
     state = {name: tf.zeros([1, size]) for name in names}
-    unread, added, log_likelihood = vocabulary.encode(request.prefix), '', 0.0
+    unread = [tf.constant([character]) for character in vocabulary.encode(request.prefix)]
+    added, log_likelihood = '', 0.0
     while len(added) < request.length and not (request.stop and added.endswith(request.stop)):
-        for character in unread:
-            outputs = step({'ids': tf.constant([character])} | state)
+        for ids in unread:
+            outputs = step({'ids': ids} | state)
             logits, state = outputs['logits'], {name: outputs[name] for name in names}
-        unread, log_p, of_all = choose(logits, uniform[:, len(added)], *knobs)
-        unread, log_probability = unread.numpy(), float(log_p.numpy()[0])
-        character = vocabulary.decode(unread)
+        chosen, log_p, of_all = choose(logits, tf.constant(uniform[:, len(added)]), *knobs)
+        unread, log_probability = [chosen], float(log_p.numpy()[0])
+        character = vocabulary.decode(chosen.numpy())
         added, log_likelihood = added + character, log_likelihood + log_probability
         data: dict = {'text': character, 'log_probability': log_probability}
         if num_candidates:
