@@ -36,7 +36,7 @@ class DynamicScorer:
         """Copies the weights of `model`."""
         self._model = CharRNN(model.config, model.vocabulary_size)
         self._trained = [tf.constant(variable) for variable in model.trainable_variables]
-        self._score = tf.function(self._score_in_graph, jit_compile=jit)
+        self._score = tf.function(self._score_in_graph, jit_compile=jit, autograph=False)
 
     def losses(self, text: EncodedText, rate: float, before_call: Callable[[], None] = lambda: None) -> np.ndarray:
         """Returns `-ln p` of each target of `text`, `[K] float32`, in nats; see `Scorer.losses`.

@@ -66,7 +66,7 @@ class Generator(tf.Module):
         self.model = model
         self.vocabulary = vocabulary
         self._limits = limits
-        self._compiled = tf.function(self.__call__, input_signature=SIGNATURE)
+        self._compiled = tf.function(self.__call__, input_signature=SIGNATURE, autograph=False)
 
     def texts(
         self,

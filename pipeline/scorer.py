@@ -28,7 +28,7 @@ class Scorer:
         """`window`: characters of a row per compiled call; it affects only the speed."""
         self._model = model
         self._window = window
-        self._score = tf.function(self._score_in_graph, jit_compile=jit)
+        self._score = tf.function(self._score_in_graph, jit_compile=jit, autograph=False)
 
     def nats(self, text: EncodedText, before_call: Callable[[], None] = lambda: None) -> float:
         """Returns the mean of `-ln p` over the targets of `text`, in nats per character.

@@ -87,7 +87,7 @@ class Trainer(tf.Module):
             # Epochs whose evaluation and samples are done; -1 before the first epoch ends.
             self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
             self.early_stopping = EarlyStopping(config.early_stopping_patience)
-        self._train = tf.function(self._train_in_graph, jit_compile=config.jit)
+        self._train = tf.function(self._train_in_graph, jit_compile=config.jit, autograph=False)
 
     @property
     def evaluated_model(self) -> CharRNN:

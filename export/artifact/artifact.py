@@ -1,5 +1,6 @@
 """The exported object: a model with its signatures."""
 
+import functools
 import inspect
 
 import tensorflow as tf
@@ -12,6 +13,9 @@ from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
 _PREFIX_AND_SEED = (SIGNATURE[0], SIGNATURE[-1])
+
+# The graph is written with TensorFlow's own conditions and loops: to look for Python's takes half of the export's time.
+_traced = functools.partial(tf.function, autograph=False)
 
 
 class Artifact(tf.Module):
@@ -45,35 +49,35 @@ class Artifact(tf.Module):
         """The signatures by name."""
         return {name: getattr(self, name) for name in ('serving_default', 'sample', 'generate', 'score', 'step')}
 
-    @tf.function(input_signature=SIGNATURE)
+    @_traced(input_signature=SIGNATURE)
     def generate(self, prefix, length, temperature, top_k, top_p, stop, seed):
         """Continues each prefix with the parameters of its row; see `Generator`."""
         return _generated(self._generator(prefix, length, temperature, top_k, top_p, stop, seed))
 
-    @tf.function(input_signature=SIGNATURE)
+    @_traced(input_signature=SIGNATURE)
     def check_generate(self, prefix, length, temperature, top_k, top_p, stop, seed):
         return _rows(self._generator.checked(prefix, length, temperature, top_k, top_p, stop, seed).length)
 
-    @tf.function(input_signature=_PREFIX_AND_SEED)
+    @_traced(input_signature=_PREFIX_AND_SEED)
     def sample(self, prefix, seed):
         """Continues each prefix with the settings of the artifact."""
         settings = _filled(self.settings, prefix)
         return _generated(self._generator(prefix, **settings, seed=seed, with_stop=bool(self.settings.sample_stop)))
 
-    @tf.function(input_signature=_PREFIX_AND_SEED)
+    @_traced(input_signature=_PREFIX_AND_SEED)
     def check_sample(self, prefix, seed):
         return _rows(self._generator.checked(prefix, **_filled(self.settings, prefix), seed=seed).length)
 
-    @tf.function(input_signature=SIGNATURE[:1])
+    @_traced(input_signature=SIGNATURE[:1])
     def serving_default(self, prefix):
         """Continues each prefix greedily."""
         return {'text': self._generator(prefix, **self._default_knobs(prefix), with_stop=False)[0]}
 
-    @tf.function(input_signature=SIGNATURE[:1])
+    @_traced(input_signature=SIGNATURE[:1])
     def check_serving_default(self, prefix):
         return _rows(self._generator.checked(prefix, **self._default_knobs(prefix)).length)
 
-    @tf.function(input_signature=scoring.SIGNATURE)
+    @_traced(input_signature=scoring.SIGNATURE)
     def score(self, text):
         """Returns the likelihood of each text; see `TextLikelihood`."""
         log_likelihood, count, log_probabilities = self._likelihood(text)
@@ -84,7 +88,7 @@ class Artifact(tf.Module):
             'log_probabilities': log_probabilities,
         }
 
-    @tf.function(input_signature=scoring.SIGNATURE)
+    @_traced(input_signature=scoring.SIGNATURE)
     def check_score(self, text):
         return _rows(self._likelihood.checked(text)[0])
 
@@ -135,4 +139,4 @@ def _named_inputs(function, specs: list[tf.TensorSpec]) -> tf.types.experimental
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(spec.name, kind) for spec in specs]
     named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # `inspect` and tf.function read it
-    return tf.function(named, input_signature=specs)
+    return tf.function(named, input_signature=specs, autograph=False)

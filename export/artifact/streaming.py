@@ -67,7 +67,9 @@ def chooser(size: int, unknown_id: int | None) -> tf.types.experimental.Concrete
     """
     row = tf.TensorSpec([1], tf.float32)
 
-    @tf.function(input_signature=[tf.TensorSpec([1, size]), row, row, tf.TensorSpec([1], tf.int32), row])
+    @tf.function(
+        input_signature=[tf.TensorSpec([1, size]), row, row, tf.TensorSpec([1], tf.int32), row], autograph=False
+    )
     def choose(logits, uniform, temperature, top_k, top_p):
         ids = sample(mask_unknown(logits, unknown_id), uniform, temperature, top_k, top_p)
         log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)

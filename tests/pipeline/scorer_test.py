@@ -40,7 +40,7 @@ def _text(ids: np.ndarray, num_context: int = 0) -> EncodedText:
 
 def test_every_character_but_the_first_is_predicted_once(model):
     """Texts of one target, and of one less, as many and one more than one window and two windows have."""
-    own = Scorer(model, window=6)
+    own = Scorer(model, window=6, jit=False)
     for count in (2, 6, 7, 8, 12, 13, 14):
         ids = _ids(model, count)
         assert own.nats(_text(ids)) == pytest.approx(_nats_by_hand(model, ids), rel=1e-6), count
@@ -64,7 +64,7 @@ def test_context_is_read_and_not_counted(model, num_context):
     ids = _ids(model, 31)
     whole = _losses_by_hand(model, ids)
     counted = whole[num_context - 1 :]  # the first loss is that of the second character
-    found = Scorer(model, window=6).losses(_text(ids, num_context))
+    found = Scorer(model, window=6, jit=False).losses(_text(ids, num_context))
     np.testing.assert_allclose(found, counted, rtol=1e-5)
     assert len(found) == len(ids) - num_context
 
@@ -73,14 +73,14 @@ def test_state_is_carried_across_windows(model):
     ids = _ids(model, 101)
     expected = _nats_by_hand(model, ids)
     for window in (3, 7, 1000):
-        assert Scorer(model, window=window).nats(_text(ids)) == pytest.approx(expected, rel=1e-6), window
+        assert Scorer(model, window=window, jit=False).nats(_text(ids)) == pytest.approx(expected, rel=1e-6), window
     apart = np.mean([_nats_by_hand(model, ids[i : i + 5]) for i in range(0, 100, 4)])
     assert abs(apart - expected) > 1e-3, 'this model would not tell whether the state is carried'
 
 
 def test_evaluation_asks_before_each_window(model):
     asked = []
-    Scorer(model, window=6).nats(_text(_ids(model, 14)), lambda: asked.append(1))
+    Scorer(model, window=6, jit=False).nats(_text(_ids(model, 14)), lambda: asked.append(1))
     assert len(asked) == 3
 
 
@@ -98,7 +98,7 @@ def test_long_text_is_read_in_rows_after_their_context(model, monkeypatch, num_c
         start = row * counted
         of_row = _losses_by_hand(model, ids[start : start + 20 + counted + 1])
         expected[start + 20 : start + 20 + counted] = of_row[20:]
-    found = Scorer(model).losses(_text(ids, num_context))
+    found = Scorer(model, jit=False).losses(_text(ids, num_context))
     np.testing.assert_allclose(found, expected[max(num_context - 1, 0) :], rtol=5e-3)
     assert len(found) == count + 1 - max(num_context, 1)
 
