@@ -58,12 +58,15 @@ const invalid = (name) => {
   return new server.Failure('invalid-field');
 };
 
+/** What went wrong, in a sentence. */
+const explained = (error) => {
+  if (error instanceof TypeError) return say('no-answer'); // of fetch
+  return error instanceof server.Failure && error.key !== 'refused' ? say(error.key, error.values) : error.message;
+};
+
 const fail = (error) => {
-  if (error instanceof TypeError) return status(say('no-answer'), true);
-  if (!(error instanceof server.Failure)) throw error;
-  if (error.key !== 'refused') return status(say(error.key, error.values), true);
-  const field = logic.fieldOf(error.message);
-  if (!field) return status(error.message, true);
+  const field = error.key === 'refused' && logic.fieldOf(error.message);
+  if (!field) return status(explained(error), true);
   showProblem(field, error.message);
   form[field].focus();
   status(say('refused-field', { label: form[field].labels[0].textContent }), true);
@@ -153,6 +156,7 @@ const onFields = () => {
 };
 
 const onTyped = () => {
+  stop(); // the search for candidates of the text as it was
   visit = writing.typed(visit, writing.edited(writing.seenBy(text(), modelName()), form.prefix.value));
   showText();
 };
@@ -202,27 +206,28 @@ const enableButtons = () => {
   $('redo').disabled = visit.at === visit.texts.length - 1;
 };
 
-const setTask = (controller) => {
+/** `locks`: whether the text may not be edited until the task ends. */
+const setTask = (controller, locks) => {
   task = controller;
   const stopsFocused = document.activeElement === $('stop-generating');
   $('stop-generating').disabled = !controller;
   if (!controller && stopsFocused) $('generate').focus(); // a disabled button would drop it to the page's top
-  form.prefix.readOnly = Boolean(controller);
-  for (const element of [$('shades'), form.prefix]) element.setAttribute('aria-busy', Boolean(controller));
-  $('shades').classList.toggle('running', Boolean(controller));
+  form.prefix.readOnly = locks;
+  for (const element of [$('shades'), form.prefix]) element.setAttribute('aria-busy', locks);
+  $('shades').classList.toggle('running', locks);
 };
 
 const stop = () => task?.abort();
 
 /** Runs a task, `(signal) -> message`, once the one before has ended; says what went wrong. */
-const run = (work) => {
+const run = (work, locks = true) => {
   stop();
   const controller = new AbortController();
-  setTask(controller);
-  ended = ended.then(() => perform(work, controller));
+  setTask(controller, locks);
+  ended = ended.then(() => perform(work, controller, locks));
 };
 
-const perform = async (work, controller) => {
+const perform = async (work, controller, locks) => {
   if (controller !== task) return;
   samples.close();
   try {
@@ -230,9 +235,9 @@ const perform = async (work, controller) => {
     if (controller === task) status(message);
   } catch (error) {
     if (!controller.signal.aborted) fail(error);
-    else if (controller === task) status(say(error.count === undefined ? 'ended' : 'stopped', error));
+    else if (controller === task) status(locks ? say(error.count === undefined ? 'ended' : 'stopped', error) : '');
   } finally {
-    if (controller === task) setTask(null);
+    if (controller === task) setTask(null, false);
   }
 };
 
@@ -311,7 +316,7 @@ const streamSample = async ({ inputs, added }, column, signal) => {
       column.append(some);
     });
   } catch (error) {
-    if (!signal.aborted) column.fail(error instanceof TypeError ? say('no-answer') : error.message);
+    if (!signal.aborted) column.fail(explained(error));
   }
   if (added.length) column.enable();
 };
@@ -391,7 +396,7 @@ const showCandidates = (index, focus) =>
     $('candidates').hidden = false;
     if (focus) $('candidates').querySelector('button').focus();
     return '';
-  });
+  }, false);
 
 /** Continues from a candidate. The text that stood there is found by undo. */
 const branch = (index, piece) => {
@@ -493,10 +498,13 @@ const listen = () => {
   $('numbers').addEventListener('change', () => paper.showNumbers($('numbers').checked));
   $('model').addEventListener('change', () => run(changeModel));
   addEventListener('hashchange', () => {
-    readLanguage();
-    const prefix = readAddress();
-    showModel();
-    commit(writing.fresh(prefix ?? model().example));
+    run(async () => {
+      readLanguage();
+      const prefix = readAddress();
+      showModel();
+      commit(writing.fresh(prefix ?? model().example));
+      return '';
+    });
   });
 };
 

@@ -119,6 +119,20 @@ def test_candidates_are_the_likely_characters_and_one_begins_a_branch(studio, fo
     sync_api.expect(page.locator('#text')).to_have_value(whole)
 
 
+def test_typing_does_not_wait_for_candidates(studio):
+    page = studio(prefix='分开', length=12, temperature=1.5, seed=3)
+    whole = generate(page)
+    held = []
+    page.route('**/v1/models/charrnn:generate_stream', lambda route: held.append(route))
+    with page.expect_request('**/v1/models/charrnn:generate_stream'):
+        click_character(page, 7)
+    page.keyboard.press('Control+End')
+    page.keyboard.type('山河')
+    assert text(page) == whole + '山河'
+    sync_api.expect(page.locator('#stop-generating')).to_be_disabled()
+    assert page.locator('#candidates').is_hidden()
+
+
 def test_three_samples_to_choose_from(studio, folders):
     page = studio(prefix='分开', length=15, temperature=1.5, seed=3)
     first = generate(page)
@@ -135,6 +149,25 @@ def test_three_samples_to_choose_from(studio, folders):
     for expected in ('分开' + samples[2], '分开' + samples[0], first):
         page.click('#undo')
         sync_api.expect(page.locator('#text')).to_have_value(expected)
+
+
+def test_sample_that_fails_says_why_and_the_others_can_be_chosen(studio):
+    page = studio(prefix='分开', length=15, temperature=1.5)
+    count = iter(range(9))
+
+    def fail_once(route) -> None:
+        if next(count) == 1:
+            route.fulfill(status=503, json={'error': 'too many requests are in progress: try again later.'})
+        else:
+            route.continue_()
+
+    page.route('**/v1/models/charrnn:generate_stream', fail_once)
+    page.click('#three')
+    expect_status(page, 'Choose one of the samples')
+    failed = page.locator('.sample', has=page.locator('.error'))
+    sync_api.expect(failed).to_have_count(1)
+    assert failed.locator('.error').inner_text() == 'too many requests are in progress: try again later.'
+    assert page.locator('.sample button:enabled').count() == 2
 
 
 def test_no_sample_needs_to_be_chosen(studio):
