@@ -42,6 +42,7 @@ REMOTE = {
     'ptb_test': _PTB,
 }
 NAMES = (*BUNDLED, *REMOTE)
+_HASHED = 1 << 20  # characters at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +92,17 @@ def load(
     if corpus in _PTB_MEMBERS:
         text = re.sub('^ ', '', text, flags=re.MULTILINE)
     text = _normalise(text, newlines)[: max_characters or None]
-    if not text.strip():
+    if not text or text.isspace():
         raise InputError(f'corpus {corpus!r} {"has only white space" if text else "is empty"}. Give another --corpus.')
     return Corpus(text, len(texts), all(path.is_file() for path in paths))
 
 
 def text_sha256(text: str) -> str:
     """Returns the SHA-256 of `text` in UTF-8."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for start in range(0, len(text), _HASHED):
+        digest.update(text[start : start + _HASHED].encode())
+    return digest.hexdigest()
 
 
 def _texts(paths: list[pathlib.Path], encoding: str, encoding_errors: str, member: str | None) -> list[str]:

@@ -1,8 +1,9 @@
 """Characters <-> ids, in Python and in the graph."""
 
-import collections
 import dataclasses
+import sys
 import unicodedata
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,8 @@ from data.errors import InputError
 
 UNKNOWN = '\N{REPLACEMENT CHARACTER}'
 """U+FFFD, the unknown character of a vocabulary that has one."""
+
+_CHUNK = 1 << 20  # characters that are looked up at a time: each takes 20 bytes meanwhile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Vocabulary:
           InputError: no character occurs `min_count` times.
         """
         unknown = {UNKNOWN} if min_count > 1 else set()
-        frequent = {c for c, count in collections.Counter(text).items() if count >= min_count} - unknown
+        frequent = set(map(chr, np.flatnonzero(_counts(text) >= min_count))) - unknown
         if not frequent:
             raise InputError(
                 f'min_count={min_count} leaves no character: none occurs that often in the {len(text):,} characters of '
@@ -60,18 +63,26 @@ class Vocabulary:
         """The id of the unknown character; None if the vocabulary does not have one."""
         return self.characters.index(UNKNOWN) if self.has_unknown else None
 
-    def encode(self, text: str, name: str = 'text') -> np.ndarray:
-        """Returns the ids of `text`, `[len(text)] int32`.
+    @property
+    def dtype(self) -> type[np.unsignedinteger | np.signedinteger]:
+        """The smallest integer type that holds all ids."""
+        return np.uint8 if len(self) <= 1 << 8 else np.uint16 if len(self) <= 1 << 16 else np.int32
+
+    def encode(self, text: str, name: str = 'text', dtype: type = np.int32) -> np.ndarray:
+        """Returns the ids of `text`, `[len(text)]` of type `dtype`.
 
         Raises:
           InputError: `text` (`name` in the message) has a character outside a vocabulary without an unknown character.
         """
-        ids, absent = self._look_up(text)
-        if absent.any() and self.unknown_id is None:
-            character = text[absent.argmax()]
-            hint = self._hint(text)
-            raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{hint}')
-        return ids
+        encoded = np.empty(len(text), dtype)
+        for start, chunk in _chunks(text):
+            ids, absent = self._look_up(chunk)
+            if absent.any() and self.unknown_id is None:
+                character = chunk[absent.argmax()]
+                hint = self._hint(text)
+                raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{hint}')
+            encoded[start : start + len(chunk)] = ids
+        return encoded
 
     def encode_any(self, text: str) -> tuple[np.ndarray, int]:
         """Returns the ids of a text that may have new characters, `[K] int32`, and the number of unknown characters.
@@ -80,14 +91,20 @@ class Vocabulary:
         new characters are left out: the model has no weights to read them and gives them no probability. Adding an
         unknown character for the held-out part would let that part change the model.
         """
-        ids, absent = self._look_up(text)
-        if self.unknown_id is None:
-            return ids[~absent], int(absent.sum())
-        return ids, int(np.sum(ids == self.unknown_id))
+        found, num_unknown = [np.zeros(0, np.int32)], 0
+        for _, chunk in _chunks(text):
+            ids, absent = self._look_up(chunk)
+            if self.unknown_id is None:
+                ids, unknown = ids[~absent], absent
+            else:
+                unknown = ids == self.unknown_id
+            found.append(ids)
+            num_unknown += int(unknown.sum())
+        return np.concatenate(found), num_unknown
 
     def knows(self, text: str) -> bool:
         """Returns whether the vocabulary contains every character of `text`."""
-        return not self._look_up(text)[1].any()
+        return not any(self._look_up(chunk)[1].any() for _, chunk in _chunks(text))
 
     def decode(self, ids: np.ndarray) -> str:
         """Returns the string of a one-dimensional integer array of ids."""
@@ -169,6 +186,21 @@ def described(character: str) -> str:
     """Returns a character with its code point, and its name if it has no shape of its own."""
     name = unicodedata.name(character, '') if unicodedata.category(character)[0] in 'MZC' else ''
     return f"'{character}' (U+{ord(character):04X}{' ' if name else ''}{name})"
+
+
+def _chunks(text: str) -> Iterator[tuple[int, str]]:
+    """Yields `(start, piece)` of the pieces of a text."""
+    for start in range(0, len(text), _CHUNK):
+        yield start, text[start : start + _CHUNK]
+
+
+def _counts(text: str) -> np.ndarray:
+    """Returns how often each code point occurs."""
+    counts = np.zeros(sys.maxunicode + 1, np.int64)
+    for _, chunk in _chunks(text):
+        found = np.bincount(_code_points(chunk))
+        counts[: len(found)] += found
+    return counts
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -86,14 +86,14 @@ class Windows:
         return indices
 
     def minibatch(self, ids: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N] int32`.
+        """Returns inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N]` integers.
 
         With C windows of context the inputs are `[B, (C+1)·T]`, and the targets belong to the last T inputs. Near the
         start of a row the missing context is filled with arbitrary characters; callers ignore it.
         """
         first = -self.context * self.num_steps
         window = self.offsets(step)[:, tf.newaxis] + tf.range(first, self.num_steps + 1, dtype=tf.int64)
-        characters = tf.gather(ids, tf.maximum(window, 0))
+        characters = tf.cast(tf.gather(ids, tf.maximum(window, 0)), tf.int32)
         return characters[:, :-1], characters[:, -self.num_steps :]
 
 

@@ -1,6 +1,7 @@
 """The texts of a run, encoded: the parts that it trains on and is evaluated on."""
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from data.split import Parts, split
 from data.vocabulary import Vocabulary
 from pipeline.config import PARTS, DataConfig, TrainingConfig
 
+_COUNTED = 1 << 20  # ids at a time: each takes 8 bytes meanwhile
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
 CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
 
@@ -96,7 +98,7 @@ class Dataset:
     training_text: str
     vocabulary: Vocabulary
     ids: np.ndarray
-    """`[N] int32`, the training part."""
+    """`[N]`, the training part, in the smallest type of integers."""
     valid: EncodedText | None
     """The part that chooses the best weights."""
     num_test_characters: int
@@ -115,13 +117,14 @@ class Dataset:
         valid = None
         if parts.valid:
             valid = EncodedText.from_text(parts.valid, vocabulary, 'the validation part', parts.training)
-        ids = vocabulary.encode(parts.training)
+        ids = vocabulary.encode(parts.training, dtype=vocabulary.dtype)
         return cls(texts.source, texts.sha256, parts.training, vocabulary, ids, valid, len(parts.test))
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Occurrences of each character of the vocabulary in the training part, by id."""
-        return tuple(np.bincount(self.ids, minlength=len(self.vocabulary)).tolist())
+        pieces = (self.ids[start : start + _COUNTED] for start in range(0, len(self.ids), _COUNTED))
+        return tuple(sum(np.bincount(piece, minlength=len(self.vocabulary)) for piece in pieces).tolist())
 
     def usable_prefixes(self, prefixes: tuple[str, ...]) -> tuple[str, ...]:
         """Returns `prefixes` without byte order marks.
@@ -133,8 +136,8 @@ class Dataset:
             unknown character.
         """
         if prefixes == TrainingConfig.prefixes and not all(self.vocabulary.knows(prefix) for prefix in prefixes):
-            first_word = (self.training_text.split() or [self.training_text])[0]
-            return (first_word[:_LONGEST_FIRST_WORD],)
+            first_word = re.search(rf'\S{{1,{_LONGEST_FIRST_WORD}}}', self.training_text)
+            return (first_word[0] if first_word else self.training_text[:_LONGEST_FIRST_WORD],)
         prefixes = tuple(map(without_byte_order_marks, prefixes))
         for prefix in prefixes:
             self.vocabulary.encode(prefix, f'prefix {prefix!r}')

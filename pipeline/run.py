@@ -162,7 +162,7 @@ class Run:
 
     trainer: Trainer
     ids: np.ndarray
-    """`[N] int32`, the training part."""
+    """`[N]` integers, the training part."""
     checkpoints: Checkpoints
     best: BestCheckpoint
     monitor: Monitor

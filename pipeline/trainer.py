@@ -126,9 +126,9 @@ class Trainer(tf.Module):
           DivergenceError: a loss or norm is not finite.
         """
         per_epoch = self.windows.steps_per_epoch
-        calls = stacked(
-            self.windows, tf.constant(ids), self.step, self._longest, stack_size=min(per_epoch, MINIBATCHES_PER_CALL)
-        )
+        with tf.device(HOST):  # where tf.data runs
+            text = tf.constant(ids)
+        calls = stacked(self.windows, text, self.step, self._longest, stack_size=min(per_epoch, MINIBATCHES_PER_CALL))
         if self._has_unreported_epoch:
             first_step = (self._num_epochs_ended - 1) * per_epoch
             progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)

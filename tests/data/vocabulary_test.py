@@ -1,5 +1,6 @@
 """Characters <-> ids: the graph does what Python does, and an unknown character is named by both."""
 
+import collections
 import unicodedata
 
 import numpy as np
@@ -173,3 +174,36 @@ def test_encode_any_counts_unknown_characters():
         2,
     ]
     assert [x.tolist() if hasattr(x, 'tolist') else x for x in without.encode_any('分囧\ufffd开')] == [[0, 1], 2]
+
+
+@pytest.mark.parametrize('has_unknown', [False, True])
+def test_long_text_is_read_in_chunks_that_change_nothing(monkeypatch, has_unknown):
+    """Against a dictionary; 3 characters at a time."""
+    monkeypatch.setattr('data.vocabulary._CHUNK', 3)
+    text = '分开🎵abba开\n' * 5 + 'x'
+    counts = collections.Counter(text)
+    found = Vocabulary.from_text(text, min_count=2 if has_unknown else 1)
+    kept = {c for c, count in counts.items() if count > 1 or not has_unknown} | ({'\ufffd'} if has_unknown else set())
+    assert found.characters == ''.join(sorted(kept))
+    ids = {c: n for n, c in enumerate(found.characters)}
+    expected = [ids.get(c, found.unknown_id) for c in text]
+    encoded = found.encode(text, dtype=found.dtype)
+    assert encoded.dtype == np.uint8
+    assert encoded.tolist() == found.encode(text).tolist() == expected
+    assert found.knows(text) == (not has_unknown)
+    any_ids, num_unknown = found.encode_any('囧' + text + '囧')
+    assert any_ids.tolist() == ([ids['\ufffd'], *expected, ids['\ufffd']] if has_unknown else expected)
+    assert num_unknown == (3 if has_unknown else 2)
+    if not has_unknown:
+        with pytest.raises(InputError, match=r"text contains '囧' \(U\+56E7\)"):
+            found.encode(text + '囧')
+
+
+@pytest.mark.parametrize(
+    ('size', 'dtype'), [(256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.int32)]
+)
+def test_ids_have_the_smallest_type_that_holds_them(size, dtype):
+    vocabulary = Vocabulary(''.join(map(chr, [n for n in range(70_000) if not 0xD800 <= n < 0xE000][:size])))
+    assert vocabulary.dtype == dtype
+    ids = vocabulary.encode(vocabulary.characters, dtype=dtype)
+    np.testing.assert_array_equal(ids, np.arange(size))
