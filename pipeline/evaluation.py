@@ -1,11 +1,10 @@
 """The figures of an evaluation."""
 
 import dataclasses
-import math
 
 from pipeline import novelty
 from pipeline.evaluation_constants import Constants
-from pipeline.perplexity import finite, perplexity
+from pipeline.perplexity import bits, finite, perplexity
 
 _MOST_UNKNOWN = 0.25  # fraction of a text; above it the figures say little about that text
 
@@ -46,7 +45,7 @@ class Evaluation:
 
     def _figures(self, name: str) -> dict[str, float | None]:
         nats = self.nats[name]
-        figures = {'perplexity': perplexity(nats), 'nats_per_character': nats, 'bits_per_character': nats / math.log(2)}
+        figures = {'perplexity': perplexity(nats), 'nats_per_character': nats, 'bits_per_character': bits(nats)}
         if name in self.new_nats:
             figures['new_text_perplexity'] = perplexity(self.new_nats[name])
         return {key: finite(value) for key, value in figures.items()}
@@ -66,7 +65,7 @@ def report(evaluation: Evaluation) -> str:
     columns = f'{"":{width}}{"perplexity":>12}{"nats/char":>12}{"bits/char":>12}'
     lines.append(columns + (f'{"new text":>12}' if evaluation.new_nats else ''))
     for name, nats in evaluation.nats.items():
-        line = f'{name:{width}}{perplexity(nats):12.2f}{nats:12.4f}{nats / math.log(2):12.4f}'
+        line = f'{name:{width}}{perplexity(nats):12.2f}{nats:12.4f}{bits(nats):12.4f}'
         of_new = evaluation.new_nats.get(name)
         lines.append(line if of_new is None else f'{line}{perplexity(of_new):12.2f}')
     if evaluation.unknown_rate > _MOST_UNKNOWN:

@@ -15,6 +15,11 @@ def perplexity(nats: float) -> float:
     return math.exp(nats) if nats < _LARGEST_EXPONENT else nats if math.isnan(nats) else math.inf
 
 
+def bits(nats: float) -> float:
+    """Returns a loss in bits per character."""
+    return nats / math.log(2)
+
+
 def mean(losses: np.ndarray) -> float:
     """Returns the mean of `[K]` losses, from their exact sum."""
     return math.fsum(losses) / len(losses)

@@ -118,10 +118,7 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
     restored = checkpoints.restore()
     epochs_done = trainer.num_epochs_done
-    print(
-        f'{_describe_corpus(config.data.corpus, dataset)}; {windows.steps_per_epoch:,} minibatches an epoch; '
-        f'{model.num_parameters:,} parameters on {device}; {run_dir}'
-    )
+    print(f'{_describe(config.data.corpus, dataset, trainer)} on {device}; {run_dir}')
     for line in [*_notes(dataset), *_warm_up_note(trainer)]:
         print(line)
     if begun and not restored:
@@ -263,9 +260,12 @@ def _warm_up_note(trainer: Trainer) -> list[str]:
     ]
 
 
-def _describe_corpus(name: str, dataset: Dataset) -> str:
+def _describe(name: str, dataset: Dataset, trainer: Trainer) -> str:
     files = f'{dataset.source.num_documents:,} files, ' if dataset.source.num_documents > 1 else ''
-    return f'{name}: {files}{len(dataset.source.text):,} characters, {len(dataset.vocabulary):,} distinct'
+    return (
+        f'{name}: {files}{len(dataset.source.text):,} characters, {len(dataset.vocabulary):,} distinct; '
+        f'{trainer.windows.steps_per_epoch:,} minibatches an epoch; {trainer.model.num_parameters:,} parameters'
+    )
 
 
 def _notes(dataset: Dataset) -> list[str]:

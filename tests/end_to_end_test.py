@@ -218,7 +218,7 @@ def test_run_may_begin_with_the_weights_of_an_exported_model(trained, run, folde
     assert json.loads((folder / 'again' / 'config.json').read_text())['config']['init_from'] == 'models/source/1'
 
 
-def test_test_part_is_only_read_by_evaluation(run, folder):
+def test_test_part_is_only_read_by_evaluation(trained, run, folder):
     (folder / 'three.txt').write_text(TEXT[:450] + '囧' * 50, 'utf-8')
     parts = ['--corpus=three.txt', '--valid_fraction=0.1', '--test_fraction=0.1']
     for seed in (0, 1):
@@ -237,7 +237,8 @@ def test_test_part_is_only_read_by_evaluation(run, folder):
     assert chosen['weights']['mixture_adaptive'].keys() == {'model', 'model_dynamic'}
     again = run('pipeline.evaluate', *adapted, '--constants_of=three-0')
     assert json.loads(again.stdout) == chosen
-    mixed = run('pipeline.evaluate', '--run_dir=three-0', '--run_dir=held', '--part=valid')
+    (other,) = folder.glob('runs/mine-consecutive-*')
+    mixed = run('pipeline.evaluate', '--run_dir=three-0', f'--run_dir={other}', '--part=valid')
     assert 'their corpus differs. Give runs on the same parts of the same text.' in mixed.stderr
 
 
