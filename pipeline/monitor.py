@@ -110,6 +110,11 @@ class Monitor:
             where = f'step {progress.step:,}{end}, in epoch {progress.epoch}'
             self.say(f'{where}: perplexity {progress.perplexity:.2f} so far')
 
+    def while_evaluating(self, epoch: int) -> None:
+        """Prints a line if the last one is a minute old and there is no bar."""
+        if not self._bar and self._is_silent():
+            self.say(f'after epoch {epoch}: evaluating on the held-out part')
+
     def after_epoch(self, progress: Progress, line_is_due: bool, valid_nats: float | None = None) -> None:
         """Writes the curves, and the line of the epoch if it is due.
 

@@ -211,7 +211,7 @@ class Run:
         samples_are_due = _is_due(progress.epoch, config.sample_every, is_last)
         valid_nats = None
         if self.valid_loss and _is_due(progress.epoch, config.evaluate_every, is_last):
-            valid_nats = self.valid_loss(self.stop.check)
+            valid_nats = self.valid_loss(lambda: self._while_evaluating(progress.epoch))
             if self.trainer.early_stopping.improves(valid_nats):
                 self.best.save(progress.step, progress.epoch, valid_nats, progress.loss)
         self.monitor.after_epoch(progress, samples_are_due or is_last, valid_nats)
@@ -224,6 +224,10 @@ class Run:
         if valid_nats is not None:
             self.trainer.early_stopping.note(valid_nats)
         self.trainer.reported_epochs.assign(progress.epoch)
+
+    def _while_evaluating(self, epoch: int) -> None:
+        self.stop.check()
+        self.monitor.while_evaluating(epoch)
 
     def _save(self) -> None:
         """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""

@@ -60,6 +60,15 @@ def test_log_gets_lines_within_a_long_epoch(tmp_path, capsys):
     assert capsys.readouterr().out == 'step 64 of 5,000, in epoch 1: perplexity 7.39 so far\n'
 
 
+def test_log_gets_lines_while_a_long_part_is_evaluated(tmp_path, capsys):
+    now = 0
+    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False, clock=lambda: now)
+    for now in (30, 60, 100, 121):  # noqa: B007 - the clock reads it
+        monitor.while_evaluating(3)
+    monitor.close()
+    assert capsys.readouterr().out == 'after epoch 3: evaluating on the held-out part\n' * 2
+
+
 def test_terminal_shows_a_bar_and_lines_above_it(tmp_path, capsys):
     monitor = Monitor(tmp_path, 4, 20, 0, terminal=True)
     monitor.after_call(PROGRESS)
