@@ -20,6 +20,7 @@ from pipeline.time_limit import TimeLimit
 
 # Enough to hide the overhead of a call, and few enough to react soon to a stop request.
 MINIBATCHES_PER_CALL = 32
+_OPERATIONS_PER_CALL = 3e11  # about two seconds on two cores, so that a large model reacts as soon
 
 _RESETS = -1  # folded into a seed; `CharRNN` folds the numbers of its layers
 
@@ -128,7 +129,8 @@ class Trainer(tf.Module):
         per_epoch = self.windows.steps_per_epoch
         with tf.device(HOST):  # where tf.data runs
             text = tf.constant(ids)
-        calls = stacked(self.windows, text, self.step, self._longest, stack_size=min(per_epoch, MINIBATCHES_PER_CALL))
+        stack_size = min(per_epoch, self._minibatches_per_call)
+        calls = stacked(self.windows, text, self.step, self._longest, stack_size=stack_size)
         if self._has_unreported_epoch:
             first_step = (self._num_epochs_ended - 1) * per_epoch
             progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)
@@ -142,6 +144,13 @@ class Trainer(tf.Module):
             before_call(self.step, self.step + int(count))
             yield self._train_call(inputs, targets, count, start)
             start = self._clock()
+
+    @property
+    def _minibatches_per_call(self) -> int:
+        """A weight takes two operations per character in the forward pass, and four in the backward pass."""
+        characters = self.windows.batch_size * self.windows.num_steps * (self.windows.context + 1)
+        operations = 6 * self.model.num_parameters * characters
+        return max(1, min(MINIBATCHES_PER_CALL, int(_OPERATIONS_PER_CALL / operations)))
 
     @property
     def _longest(self) -> int:

@@ -361,3 +361,17 @@ def test_divergence_stops_before_the_bad_update():
     step = int(str(error.value).split('step ')[1].split()[0])
     assert trainer.step == step - 1
     assert all(np.all(np.isfinite(value)) for value in _weights(trainer).values())
+
+
+@pytest.mark.parametrize(
+    ('model', 'windows', 'expected'),
+    [
+        (ModelConfig(hidden_size=8), Windows(1000, 2, 5), 32),
+        (ModelConfig(cell='lstm', hidden_size=512, num_layers=2), Windows(100_000, 64, 64), 3),
+        (ModelConfig(cell='lstm', hidden_size=512, num_layers=2), Windows(100_000, 64, 1000), 1),
+    ],
+)
+def test_call_of_a_large_model_trains_few_minibatches(model, windows, expected):
+    """A stop request is heeded between calls."""
+    trainer = Trainer(CharRNN(model, 65), windows, TrainingConfig())
+    assert trainer._minibatches_per_call == expected
