@@ -1,6 +1,7 @@
 """An exported model, loaded into this process."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -50,9 +51,12 @@ class LocalModel:
     def stream(self, request: TextRequest) -> Iterator[str]:
         """Returns the added characters as they are generated. Raises `InputError` as `generate`."""
         self._call(self._loaded.check_generate, [request])
-        step = self._loaded.signatures['step']
-        events = streaming.characters(lambda inputs: step(**inputs), self._description, request)
+        events = self._streamer.characters(request)
         return (event['data']['text'] for event in events if event['event'] is None)
+
+    @functools.cached_property
+    def _streamer(self) -> streaming.Streamer:
+        return streaming.Streamer(self._loaded.signatures['step'], self._description)
 
     def _call(self, function: Callable[..., Any], requests: Sequence[Request]) -> Any:
         names = {field.name for field in dataclasses.fields(requests[0])}

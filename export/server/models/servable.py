@@ -74,8 +74,12 @@ class Servable:
         return streaming.has_format(self.description) and 'step' in self.signatures
 
     def stream(self, request: TextRequest, num_candidates: int = 0) -> Iterator[dict]:
-        """Yields the events of `streaming.characters` for a request that was checked; the servable can stream."""
-        return streaming.characters(functools.partial(self.call, 'step'), self.description, request, num_candidates)
+        """Yields the events of `Streamer.characters` for a request that was checked; the servable can stream."""
+        return self._streamer.characters(request, num_candidates)
+
+    @functools.cached_property
+    def _streamer(self) -> streaming.Streamer:
+        return streaming.Streamer(self._loaded.signatures['step'], self.description)
 
     def call(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Runs a signature on these inputs without batching. Raises `ServingError`."""

@@ -9,9 +9,10 @@ import tensorflow as tf
 from data.vocabulary import UNKNOWN, Vocabulary
 from export.artifact import streaming
 from export.artifact.exporter import export
+from export.artifact.text_request import TextRequest
 from export.client.remote import events
 from export.server.errors import ServingError
-from export.server.models.servable import Servable, warm_up_stream
+from export.server.models.servable import Servable
 from export.server.rest import streams
 from pipeline.config import ModelConfig
 from pipeline.generate import SIGNATURE
@@ -119,21 +120,13 @@ def test_length_zero_returns_the_prefix(servable):
 def test_characters_come_one_by_one(servable, monkeypatch):
     """At the first character, the model has read only the prefix."""
     request, _ = streams.parse('{"prefix": "不分开"}'.encode(), servable)
-    steps, call = [], servable.call
-    monkeypatch.setattr(servable, 'call', lambda name, inputs: steps.append(name) or call(name, inputs))
+    read, choose = [], servable._streamer._choose
+    monkeypatch.setattr(servable._streamer, '_choose', lambda ids, *rest: read.append(len(ids)) or choose(ids, *rest))
     stream = servable.stream(request)
     next(stream)
-    assert steps == ['step'] * 3
+    assert read == [3]
     next(stream)
-    assert steps == ['step'] * 4
-
-
-def test_choice_is_traced_once_for_all_requests(servable):
-    streaming.chooser.cache_clear()
-    warm_up_stream(servable)
-    for knobs in ({}, {'temperature': 1}, {'temperature': 0.5, 'top_k': 3, 'seed': 2**40}, {'length': 3, 'top_p': 0.5}):
-        _stream(servable, prefix='分', **knobs)
-    assert streaming.chooser.cache_info().currsize == 1
+    assert read == [3, 1]
 
 
 def test_several_models_do_not_make_tensorflow_warn_of_retracing(caplog):
@@ -141,8 +134,10 @@ def test_several_models_do_not_make_tensorflow_warn_of_retracing(caplog):
     tf.get_logger().addHandler(caplog.handler)
     try:
         for size in range(3, 10):
-            one = tf.constant([0.5])
-            streaming.chooser(size, None)(tf.zeros([1, size]), one, one, tf.constant([0]), one)
+            description = {'vocabulary': 'abcdefghi'[:size], 'unknown_id': None, 'state': {'names': ['s'], 'size': 2}}
+            streamer = streaming.Streamer(lambda ids, s: {'logits': tf.one_hot(ids, size), 's': s}, description)  # noqa: B023
+            *_, last = streamer.characters(TextRequest('b', 3))
+            assert last['data']['text'] == 'bbbb'
     finally:
         tf.get_logger().removeHandler(caplog.handler)
     assert not caplog.records

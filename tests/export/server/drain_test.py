@@ -208,7 +208,7 @@ def test_cut_off_requests_are_counted_and_answered(serve, model_dirs, monkeypatc
         yield {'event': 'character', 'data': {}}
         yield work()
 
-    monkeypatch.setattr(streaming, 'characters', characters)
+    monkeypatch.setattr(streaming.Streamer, 'characters', characters)
     monkeypatch.setattr(api, '_predict', work)
     monkeypatch.setattr(server.predictor, 'predict', work)
     stubs = Stubs(address.grpc)
