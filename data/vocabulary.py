@@ -74,7 +74,7 @@ class Vocabulary:
         Raises:
           InputError: `text` (`name` in the message) has a character outside a vocabulary without an unknown character.
         """
-        encoded = np.empty(len(text), dtype)
+        encoded: np.ndarray = np.empty(len(text), dtype)
         for start, chunk in _chunks(text):
             ids, absent = self._look_up(chunk)
             if absent.any() and self.unknown_id is None:

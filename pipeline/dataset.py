@@ -123,8 +123,10 @@ class Dataset:
     @property
     def counts(self) -> tuple[int, ...]:
         """Occurrences of each character of the vocabulary in the training part, by id."""
-        pieces = (self.ids[start : start + _COUNTED] for start in range(0, len(self.ids), _COUNTED))
-        return tuple(sum(np.bincount(piece, minlength=len(self.vocabulary)) for piece in pieces).tolist())
+        counts = np.zeros(len(self.vocabulary), np.int64)
+        for start in range(0, len(self.ids), _COUNTED):
+            counts += np.bincount(self.ids[start : start + _COUNTED], minlength=len(counts))
+        return tuple(counts.tolist())
 
     def usable_prefixes(self, prefixes: tuple[str, ...]) -> tuple[str, ...]:
         """Returns `prefixes` without byte order marks.
