@@ -1,5 +1,5 @@
 // The text on the page. A text field shows it; behind it, or in its place with numbers, each group of characters that
-// are drawn as one has a box of its own, shaded by what the model thought of it.
+// are drawn as one has a box of its own, shaded by what the model thought of it. The writer's own characters share one.
 
 import * as logic from './logic.js';
 import * as writing from './writing.js';
@@ -32,12 +32,12 @@ const draw = (index) => {
   while (shades.lastChild && Number(shades.lastChild.dataset.index) >= index) shades.lastChild.remove();
   let at = Number(shades.lastChild?.dataset.index ?? 0);
   shades.lastChild?.remove(); // the characters at `index` may belong to it
-  const boxes = [];
-  for (const length of writing.groups(pieces.slice(at), field.hidden)) {
-    boxes.push(box(pieces.slice(at, at + length), at));
+  const made = [];
+  for (const length of writing.boxes(pieces.slice(at), field.hidden)) {
+    made.push(box(pieces.slice(at, at + length), at));
     at += length;
   }
-  shades.append(...boxes);
+  shades.append(...made);
 };
 
 /** Shows a text. `caret`: where the cursor goes, in characters; by default it stays. */
@@ -78,8 +78,8 @@ export const inspect = (index) => {
     $('detail').textContent = say('detail-hint');
     return;
   }
-  boxOf(index).classList.add('current');
   const { text, log_probability } = piece;
+  if (log_probability !== undefined || field.hidden) boxOf(index).classList.add('current');
   const known = log_probability !== undefined && { probability: logic.probability(log_probability), nats: logic.nats(log_probability) };
   $('detail').textContent = say('detail', {
     name: logic.named(text, say),
@@ -90,10 +90,28 @@ export const inspect = (index) => {
   });
 };
 
-/** The index of the character at a place of the window; undefined if there is none. */
+const boxAt = (x, y) => document.elementsFromPoint(x, y).find((one) => one.parentElement === shades);
+
+/** Of an own character: that before or that after the cursor, which the click has set. */
+const ownIndexAt = ({ dataset, firstChild }, x) => {
+  const first = Number(dataset.index);
+  const start = offset(first);
+  const range = document.createRange();
+  return [caret() - 1, caret()].find((index) => {
+    const from = offset(index) - start;
+    const to = offset(index + 1) - start;
+    if (index < first || to > firstChild.data.length) return false;
+    range.setStart(firstChild, from);
+    range.setEnd(firstChild, to);
+    const { left, right } = range.getBoundingClientRect();
+    return left <= x && x <= right;
+  });
+};
+
+/** The index of the character that was clicked at a place of the window; undefined if there is none. */
 export const indexAt = (x, y) => {
-  const found = document.elementsFromPoint(x, y).find((one) => one.parentElement === shades);
-  return found && Number(found.dataset.index);
+  const found = boxAt(x, y);
+  return found?.classList.contains('own') ? ownIndexAt(found, x) : found && Number(found.dataset.index);
 };
 
 /** Shows each character over its probability, or the text field. */
@@ -126,8 +144,8 @@ const move = (event) => {
 };
 
 const hover = ({ clientX, clientY }) => {
-  const index = indexAt(clientX, clientY);
-  if (index !== undefined) inspect(index);
+  const found = boxAt(clientX, clientY);
+  if (found?.dataset.probability) inspect(Number(found.dataset.index));
 };
 
 /** Speaks with another function of messages.js. */

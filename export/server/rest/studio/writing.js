@@ -85,3 +85,18 @@ export const groups = (pieces, joined) => {
   }
   return found;
 };
+
+/** The lengths of the boxes of a text: a group each, but one for a run of characters without probabilities. */
+export const boxes = (pieces, joined) => {
+  const found = [];
+  let at = 0;
+  let afterOwn = false;
+  for (const length of groups(pieces, joined)) {
+    const own = pieces.slice(at, at + length).every(({ log_probability }) => log_probability === undefined);
+    if (own && afterOwn) found[found.length - 1] += length;
+    else found.push(length);
+    afterOwn = own;
+    at += length;
+  }
+  return found;
+};

@@ -29,7 +29,7 @@ def text(page: sync_api.Page) -> str:
     return page.input_value('#text')
 
 
-def shaded(page: sync_api.Page) -> list[tuple[str, str]]:
+def shaded(page: sync_api.Page) -> list[list[str]]:
     """Returns the text and the class of each box behind the text."""
     return page.locator('#shades [data-index]').evaluate_all('all => all.map(e => [e.textContent, e.className])')
 
