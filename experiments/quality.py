@@ -62,6 +62,7 @@ def tables(folder: pathlib.Path) -> dict[str, str]:
         'three_parts': _jaychou(folder, 'three'),
         'two_parts': _jaychou(folder, 'two'),
         'shakespeare': _shakespeare(folder),
+        'ptb': _ptb(folder),
         'lyrics': _lyrics(folder),
     }
 
@@ -94,12 +95,27 @@ def _jaychou(folder: pathlib.Path, parts: str) -> str:
 
 
 def _shakespeare(folder: pathlib.Path) -> str:
+    large = 'two LSTM layers of 512 units'
+    labels = {'shakespeare-3': 'LSTM of 256 units', 'shakespeare-30': large, 'shakespeare-60': large}
     rows = []
-    for name, label in (('shakespeare-3', 'LSTM of 256 units'), ('shakespeare-30', 'two LSTM layers of 512 units')):
+    for name, label in labels.items():
         found = _figures(folder, name)
         rows.append([_link(name, label), f'{found["model"].nats:.3f}', _link(f'{name}-train', _minutes(folder, name))])
+    dynamic = _figures(folder, 'shakespeare-60-dynamic')['model_dynamic']
+    rows.append([_link('shakespeare-60-dynamic', 'the last, dynamic'), f'{dynamic.nats:.3f}', ''])
     rows.append(['Kneser-Ney, 7 characters', f'{found["kneser_ney_7"].nats:.3f}', 'seconds'])
     return _table(['', 'nats', 'training'], rows)
+
+
+def _ptb(folder: pathlib.Path) -> str:
+    test, valid = (_figures(folder, f'ptb-{part}') for part in ('test', 'valid'))
+    names = {'LSTM of 640 units': 'model', 'Kneser-Ney, 7 characters': 'kneser_ney_7', 'both': 'mixture'}
+    times = {'model': _link('ptb-train', _minutes(folder, 'ptb')), 'kneser_ney_7': 'seconds'}
+    rows = [
+        [label, f'{test[name].bits:.3f}', f'{valid[name].bits:.3f}' if name in valid else '', times.get(name, '')]
+        for label, name in names.items()
+    ]
+    return _table(['', _link('ptb-test', 'test'), _link('ptb-valid', 'validation'), 'training'], rows)
 
 
 def _lyrics(folder: pathlib.Path) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from experiments.plan import PRESETS
+from pipeline.config import PARTS
 
 SEEDS = range(5)
 _RUNS = 'runs/quality'
@@ -20,7 +21,7 @@ class Step:
 
 def groups() -> dict[str, list[Step]]:
     """Returns the plan, in the order of running."""
-    return {'jaychou': _jaychou(), 'lyrics': _lyrics(), 'shakespeare': _shakespeare()}
+    return {'jaychou': _jaychou(), 'lyrics': _lyrics(), 'shakespeare': _shakespeare(), 'ptb': _ptb()}
 
 
 def _train(run: str, flags: str) -> Step:
@@ -60,10 +61,22 @@ def _lyrics() -> list[Step]:
 
 
 def _shakespeare() -> list[Step]:
+    """Two parts, as nanoGPT; three parts once, whose validation part chooses the rate of dynamic evaluation."""
     steps = []
-    large = '--num_layers=2 --hidden_size=512 --dropout=0.5 --learning_rate=0.003 --evaluate_every=5'
-    for minutes, flags in (('3', ''), ('30', f'{large} --num_epochs=1000 --max_seconds=1800')):
+    large = '--num_layers=2 --hidden_size=512 --dropout=0.5 --learning_rate=0.003 --evaluate_every=5 --num_epochs=1000'
+    for minutes, flags in (('3', ''), ('30', f'{large} --max_seconds=1800'), ('60', f'{large} --max_seconds=3600')):
         name = f'shakespeare-{minutes}'
         steps.append(_train(name, _preset('shakespeare', flags)))
         steps.append(_evaluate(name, [name], '--checkpoint=latest --baselines --novelty'))
-    return steps
+    dynamic = '--checkpoint=latest --dynamic'
+    steps.append(_train('shakespeare-three', _preset('shakespeare', '--test_fraction=0.1')))
+    steps.append(_evaluate('shakespeare-three', ['shakespeare-three'], dynamic))
+    constants = f'--constants_of={_RUNS}/shakespeare-three'
+    return [*steps, _evaluate('shakespeare-60-dynamic', ['shakespeare-60'], f'{dynamic} {constants}')]
+
+
+def _ptb() -> list[Step]:
+    evaluations = [
+        _evaluate(f'ptb-{part}', ['ptb'], f'--checkpoint=latest --part={part} --baselines') for part in PARTS
+    ]
+    return [_train('ptb', _preset('ptb')), *evaluations]
