@@ -7,9 +7,8 @@ OTHER_TENSORFLOW := 2.20
 OTHER_VENV ?= $(VENV)-$(OTHER_TENSORFLOW)
 ARGS ?=
 RUN := $(VENV)/bin/python
-# One process more than cores, because tests also wait; at most 4, because each imports TensorFlow. Files with slow tests
-# start first (tests/conftest.py).
-WORKERS := --numprocesses=$(shell expr $$(nproc) + 1) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# One process per core, at most 4: each imports TensorFlow. Files with slow tests start first (tests/conftest.py).
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 PYTEST := $(RUN) -m pytest $(WORKERS)
 # CUDA's libraries (3 GB) only where an NVIDIA driver is present.
 comma := ,

@@ -25,7 +25,7 @@ from pipeline.generate import SIGNATURE
 _DTYPES = {spec.name: spec.dtype for spec in SIGNATURE}
 _CANDIDATES = 'candidates'
 _MOST_CANDIDATES = 100
-_GATHERED = 0.004  # seconds
+_GATHERED, _MOST_GATHERED = 0.004, 32  # seconds, events
 
 
 class EventStream(StreamingResponse):
@@ -112,7 +112,7 @@ def _ready(events: Iterator[dict]) -> list[dict]:
     found: list[dict] = []
     until = time.monotonic() + _GATHERED
     try:
-        while not found or time.monotonic() < until:
+        while not found or (time.monotonic() < until and len(found) < _MOST_GATHERED):
             found.append(next(events))
     except StopIteration:
         pass

@@ -14,7 +14,7 @@ def test_reader_that_stops_is_disconnected(serve, model_dirs, monkeypatch):
     """Events without end fill all buffers; after the time limit the connection is closed and the slot free."""
     server, address = serve([ModelConfig('m', model_dirs / 'charrnn')], rest_api_timeout_in_ms=200)
     event = {'event': None, 'data': {'text': 'a' * 2**16, 'log_probability': 0.0}}
-    monkeypatch.setattr(streaming, 'characters', lambda *_: iter(lambda: event, None))
+    monkeypatch.setattr(streaming.Streamer, 'characters', lambda *_: iter(lambda: event, None))
     body = json.dumps({'prefix': '分'}).encode()
     head = f'POST /v1/models/m:generate_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n'
     url = urllib.parse.urlsplit(address.rest)
