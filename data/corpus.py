@@ -9,6 +9,7 @@ import pathlib
 import re
 
 from data import documents, encodings
+from data.chunks import chunks
 from data.download import Remote, fetch, remote_from_url
 from data.errors import InputError
 
@@ -42,7 +43,6 @@ REMOTE = {
     'ptb_test': _PTB,
 }
 NAMES = (*BUNDLED, *REMOTE)
-_HASHED = 1 << 20  # characters at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +100,8 @@ def load(
 def text_sha256(text: str) -> str:
     """Returns the SHA-256 of `text` in UTF-8."""
     digest = hashlib.sha256()
-    for start in range(0, len(text), _HASHED):
-        digest.update(text[start : start + _HASHED].encode())
+    for chunk in chunks(text):
+        digest.update(chunk.encode())
     return digest.hexdigest()
 
 

@@ -3,17 +3,15 @@
 import dataclasses
 import sys
 import unicodedata
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from data.chunks import chunks
 from data.errors import InputError
 
 UNKNOWN = '\N{REPLACEMENT CHARACTER}'
 """U+FFFD, the unknown character of a vocabulary that has one."""
-
-_CHUNK = 1 << 20  # characters that are looked up at a time: each takes 20 bytes meanwhile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,24 +62,25 @@ class Vocabulary:
         return self.characters.index(UNKNOWN) if self.has_unknown else None
 
     @property
-    def dtype(self) -> type[np.unsignedinteger | np.signedinteger]:
+    def dtype(self) -> type[np.integer]:
         """The smallest integer type that holds all ids."""
         return np.uint8 if len(self) <= 1 << 8 else np.uint16 if len(self) <= 1 << 16 else np.int32
 
-    def encode(self, text: str, name: str = 'text', dtype: type = np.int32) -> np.ndarray:
+    def encode(self, text: str, name: str = 'text', dtype: type[np.integer] = np.int32) -> np.ndarray:
         """Returns the ids of `text`, `[len(text)]` of type `dtype`.
 
         Raises:
           InputError: `text` (`name` in the message) has a character outside a vocabulary without an unknown character.
         """
-        encoded: np.ndarray = np.empty(len(text), dtype)
-        for start, chunk in _chunks(text):
+        encoded, start = np.empty(len(text), dtype), 0
+        for chunk in chunks(text):
             ids, absent = self._look_up(chunk)
             if absent.any() and self.unknown_id is None:
                 character = chunk[absent.argmax()]
                 hint = self._hint(text)
                 raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{hint}')
             encoded[start : start + len(chunk)] = ids
+            start += len(chunk)
         return encoded
 
     def encode_any(self, text: str) -> tuple[np.ndarray, int]:
@@ -92,7 +91,7 @@ class Vocabulary:
         unknown character for the held-out part would let that part change the model.
         """
         found, num_unknown = [np.zeros(0, np.int32)], 0
-        for _, chunk in _chunks(text):
+        for chunk in chunks(text):
             ids, absent = self._look_up(chunk)
             if self.unknown_id is None:
                 ids, unknown = ids[~absent], absent
@@ -104,7 +103,7 @@ class Vocabulary:
 
     def knows(self, text: str) -> bool:
         """Returns whether the vocabulary contains every character of `text`."""
-        return not any(self._look_up(chunk)[1].any() for _, chunk in _chunks(text))
+        return not any(self._look_up(chunk)[1].any() for chunk in chunks(text))
 
     def decode(self, ids: np.ndarray) -> str:
         """Returns the string of a one-dimensional integer array of ids."""
@@ -188,16 +187,10 @@ def described(character: str) -> str:
     return f"'{character}' (U+{ord(character):04X}{' ' if name else ''}{name})"
 
 
-def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """Yields `(start, piece)` of the pieces of a text."""
-    for start in range(0, len(text), _CHUNK):
-        yield start, text[start : start + _CHUNK]
-
-
 def _counts(text: str) -> np.ndarray:
     """Returns how often each code point occurs."""
     counts = np.zeros(sys.maxunicode + 1, np.int64)
-    for _, chunk in _chunks(text):
+    for chunk in chunks(text):
         found = np.bincount(_code_points(chunk))
         counts[: len(found)] += found
     return counts

@@ -6,13 +6,13 @@ import re
 import numpy as np
 
 from data import corpus
+from data.chunks import chunks
 from data.encodings import without_byte_order_marks
 from data.errors import InputError
 from data.split import Parts, split
 from data.vocabulary import Vocabulary
 from pipeline.config import PARTS, DataConfig, TrainingConfig
 
-_COUNTED = 1 << 20  # ids at a time: each takes 8 bytes meanwhile
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
 CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
 
@@ -124,8 +124,8 @@ class Dataset:
     def counts(self) -> tuple[int, ...]:
         """Occurrences of each character of the vocabulary in the training part, by id."""
         counts = np.zeros(len(self.vocabulary), np.int64)
-        for start in range(0, len(self.ids), _COUNTED):
-            counts += np.bincount(self.ids[start : start + _COUNTED], minlength=len(counts))
+        for chunk in chunks(self.ids):
+            counts += np.bincount(chunk, minlength=len(counts))
         return tuple(counts.tolist())
 
     def usable_prefixes(self, prefixes: tuple[str, ...]) -> tuple[str, ...]:

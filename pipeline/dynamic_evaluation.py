@@ -33,9 +33,8 @@ class DynamicScorer:
     """Computes the loss of a model that adapts; the model itself keeps its weights."""
 
     def __init__(self, model: CharRNN, *, jit: bool = True):
-        """Copies the weights of `model`."""
+        self._trained = model
         self._model = CharRNN(model.config, model.vocabulary_size)
-        self._trained = [tf.constant(variable) for variable in model.trainable_variables]
         self._score = tf.function(self._score_in_graph, jit_compile=jit, autograph=False)
 
     def losses(self, text: EncodedText, rate: float, before_call: Callable[[], None] = lambda: None) -> np.ndarray:
@@ -44,8 +43,7 @@ class DynamicScorer:
         The model begins with its trained weights, and also adapts to the context of the text; `rate` is the learning
         rate.
         """
-        for variable, trained in zip(self._model.trainable_variables, self._trained, strict=True):
-            variable.assign(trained)
+        self._model.assign(self._trained)
         inputs, targets = text.ids[:-1], text.ids[1:]
         shape = [_SEGMENTS_PER_CALL, _SEGMENT]
         size = shape[0] * shape[1]
@@ -82,9 +80,9 @@ class DynamicScorer:
             gradients = tape.gradient(loss, self._model.trainable_variables)
             gradients, _ = tf.clip_by_global_norm([tf.convert_to_tensor(g) for g in gradients], _CLIP_NORM)
             recent += (loss - recent) / _RECENT
-            is_lost = recent > math.log(self._model.vocabulary_size)
+            is_lost = ~(recent <= math.log(self._model.vocabulary_size))  # also if it is not a number
             for variable, gradient, trained in zip(
-                self._model.trainable_variables, gradients, self._trained, strict=True
+                self._model.trainable_variables, gradients, self._trained.trainable_variables, strict=True
             ):
                 stepped = variable - rate * gradient - _DECAY * (variable - trained)
                 variable.assign(tf.where(is_lost, trained, stepped))

@@ -43,14 +43,15 @@ _NONE = Methods()
 class _Evaluator:
     """Computes the losses of the models of runs, and of the methods beside them, on texts."""
 
-    def __init__(self, models: Sequence[CharRNN], record: RunRecord, training: np.ndarray | None, cache: bool):
+    def __init__(self, models: Sequence[CharRNN], record: RunRecord, training: np.ndarray | None, methods: Methods):
         """`record` is that of the runs; `training`, `[N] int32`: for n-gram models; None: without them."""
         jit = record.config.training.jit
-        names = ['model', *(f'model_{n}' for n in range(2, len(models) + 1))]
-        self._static = {name: Scorer(model, jit=jit) for name, model in zip(names, models, strict=True)}
-        self._dynamic = {name: DynamicScorer(model, jit=jit) for name, model in zip(names, models, strict=True)}
+        named = {'model' if n == 1 else f'model_{n}': model for n, model in enumerate(models, 1)}
+        self._static = {name: Scorer(model, jit=jit) for name, model in named.items()}
+        adapting = named if methods.dynamic else {}
+        self._dynamic = {name: DynamicScorer(model, jit=jit) for name, model in adapting.items()}
         self._size = len(record.vocabulary)
-        self._cache = cache
+        self._cache = methods.cache
         self._ngram_models = {} if training is None else _ngram_models(training, self._size)
 
     def losses(self, text: EncodedText, rate: float | None) -> dict[str, np.ndarray]:
@@ -95,7 +96,7 @@ def evaluate(
       InputError: `constants` are of an evaluation with other methods or more runs.
     """
     size = len(record.vocabulary)
-    evaluator = _Evaluator(models, record, training, methods.cache)
+    evaluator = _Evaluator(models, record, training, methods)
     chosen_here = constants is None and methods.dynamic and valid is None
     if constants is None:
         several = len(models) > 1 or training is not None or methods.cache or methods.dynamic

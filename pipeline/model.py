@@ -73,6 +73,11 @@ class CharRNN(tf.Module):
                 self.w_hq = normal('w_hq', hidden, first_size if tied else vocabulary_size)
         self.b_q = tf.Variable(tf.zeros([vocabulary_size]), name='b_q')
 
+    def assign(self, other: 'CharRNN') -> None:
+        """Sets the weights to those of a model of the same shape."""
+        for own, given in zip(self.trainable_variables, other.trainable_variables, strict=True):
+            own.assign(given)
+
     @property
     def layers(self) -> list[Layer]:
         """The weights of the layers, from the lowest to the highest."""

@@ -20,6 +20,5 @@ class Samples:
     def texts(self, prefixes: tuple[str, ...], length: int) -> list[str]:
         """Continues each prefix greedily by `length` characters, with the weights that the model has now."""
         with tf.device(HOST):
-            for own, given in zip(self._copy.trainable_variables, self._model.trainable_variables, strict=True):
-                own.assign(given)
+            self._copy.assign(self._model)
             return self._generator.texts(prefixes, length)

@@ -1,6 +1,6 @@
 """The losses of a model on a text.
 
-A short text is one stream, as a person reads it. A text of `LONG` characters or more is cut into rows that are read
+A short text is one stream. A text of `LONG` characters or more is cut into rows that are read
 side by side, up to 64, which is many times as fast. Each row but the first reads the `CONTEXT` characters before it
 first, without counting them: after so many, its state no longer depends on where it started.
 """

@@ -147,7 +147,7 @@ class Trainer(tf.Module):
 
     @property
     def _minibatches_per_call(self) -> int:
-        """A weight takes two operations per character in the forward pass, and four in the backward pass."""
+        """A weight takes at most two operations per character in the forward pass, and four in the backward pass."""
         characters = self.windows.batch_size * self.windows.num_steps * (self.windows.context + 1)
         operations = 6 * self.model.num_parameters * characters
         return max(1, min(MINIBATCHES_PER_CALL, int(_OPERATIONS_PER_CALL / operations)))

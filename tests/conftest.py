@@ -33,8 +33,8 @@ TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你
 DEFAULT_LENGTH = 30
 
 
-# Tests that export a model or start a server or a program are slow.
-SLOW_FIXTURES = {'version_dirs', 'model_dir', 'model_dirs', 'serve', 'program_environment'}
+# Tests that export a model or start a server, a program or a browser are slow.
+SLOW_FIXTURES = {'version_dirs', 'model_dir', 'model_dirs', 'serve', 'program_environment', 'browser'}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -179,7 +179,7 @@ def test_encode_any_counts_unknown_characters():
 @pytest.mark.parametrize('has_unknown', [False, True])
 def test_long_text_is_read_in_chunks_that_change_nothing(monkeypatch, has_unknown):
     """Against a dictionary; 3 characters at a time."""
-    monkeypatch.setattr('data.vocabulary._CHUNK', 3)
+    monkeypatch.setattr('data.chunks._SIZE', 3)
     text = '分开🎵abba开\n' * 5 + 'x'
     counts = collections.Counter(text)
     found = Vocabulary.from_text(text, min_count=2 if has_unknown else 1)

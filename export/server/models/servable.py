@@ -74,8 +74,15 @@ class Servable:
         return streaming.has_format(self.description) and 'step' in self.signatures
 
     def stream(self, request: TextRequest, num_candidates: int = 0) -> Iterator[dict]:
-        """Yields the events of `Streamer.characters` for a request that was checked; the servable can stream."""
-        return self._streamer.characters(request, num_candidates)
+        """Yields the events of `Streamer.characters` for a request that was checked; the servable can stream.
+
+        Raises:
+          ServingError: TensorFlow fails.
+        """
+        try:
+            yield from self._streamer.characters(request, num_candidates)
+        except tf.errors.OpError as error:
+            raise errors.from_tensorflow(error) from error
 
     @functools.cached_property
     def _streamer(self) -> streaming.Streamer:

@@ -39,12 +39,12 @@ def routes(manager: Manager) -> list[Route]:
         found = [one for name in manager.names for one in described(manager, name)]
         return JSONResponse({'models': found}, headers=_HEADERS)
 
-    page = Route('/', _file('index.html'))
+    page = Route('/', _file(_FOLDER / 'index.html'))
     moved = [
         Route('/studio', lambda request: RedirectResponse('./')),
         Route('/studio/', lambda request: RedirectResponse('../')),
     ]
-    files = [Route(f'/studio/{path.name}', _file(path.name)) for path in _FOLDER.iterdir()]
+    files = [Route(f'/studio/{path.name}', _file(path)) for path in _FOLDER.iterdir()]
     return [page, *moved, Route('/studio/model.json', models), *files]
 
 
@@ -78,9 +78,7 @@ def _public(key: str, value: Any) -> Any:
     return value
 
 
-def _file(name: str) -> Callable[[Request], Response]:
-    path = _FOLDER / name
-
+def _file(path: pathlib.Path) -> Callable[[Request], Response]:
     def respond(request: Request) -> Response:
         headers = _HEADERS | {'Content-Type': f'{_TYPES[path.suffix]}; charset=utf-8'}
         return Response(path.read_bytes(), headers=headers)

@@ -11,7 +11,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.artifact import versions
+from export.artifact.artifact import Artifact
 from export.artifact.exporter import export
+from export.artifact.sample_settings import SampleSettings
 from pipeline.generate import Generator
 from pipeline.limits import Limits
 from tests.conftest import DEFAULT_LENGTH as LENGTH
@@ -199,3 +201,20 @@ def test_check_counts_the_rows_and_runs_no_model(loaded, signature):
     nodes += [n.op for n in concrete.graph.as_graph_def().node]
     assert 'Assert' in nodes
     assert not {'MatMul', 'While', 'StatelessWhile'} & set(nodes)
+
+
+@pytest.mark.parametrize('stop', ['', '风'])
+def test_sample_is_generate_with_the_settings_of_the_export(model, vocabulary, stop):
+    settings = SampleSettings(
+        sample_length=40, sample_temperature=1.5, sample_top_k=9, sample_top_p=0.9, sample_stop=stop
+    )
+    artifact = Artifact(model, vocabulary, 5, Limits(), settings)
+    prefix, seed = tf.constant(['分', '不分开', '河']), tf.constant([3, 1, 4], tf.int64)
+    knobs = {'length': 40, 'temperature': 1.5, 'top_k': 9, 'top_p': 0.9, 'stop': stop}
+    rows = {name: tf.fill([3], value) for name, value in knobs.items()}
+    expected = artifact.generate(prefix=prefix, seed=seed, **rows)
+    found = artifact.sample(prefix=prefix, seed=seed)
+    assert found['text'].numpy().tolist() == expected['text'].numpy().tolist()
+    np.testing.assert_allclose(found['log_likelihood'], expected['log_likelihood'], rtol=1e-5)
+    ended = [text.decode().endswith('风') for text in found['text'].numpy()]
+    assert all(ended) == bool(stop)

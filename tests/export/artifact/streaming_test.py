@@ -129,6 +129,33 @@ def test_characters_come_one_by_one(servable, monkeypatch):
     assert read == [3, 1]
 
 
+def test_events_that_are_sent_together_are_all_events(servable):
+    request, _ = streams.parse('{"prefix": "分", "length": 40}'.encode(), servable)
+    stream = servable.stream(request)
+    found = [event for some in iter(lambda: streams._ready(stream), []) for event in some]
+    assert found == list(servable.stream(request))
+    assert len(found) == 41
+    limited = iter([{'event': None}] * 100)
+    assert len(streams._ready(limited)) <= 32
+
+
+def test_failure_of_tensorflow_ends_the_stream_with_its_message(servable, monkeypatch):
+    """The characters before it arrive."""
+    request, _ = streams.parse('{"prefix": "分"}'.encode(), servable)
+    choose, calls = servable._streamer._choose, iter(range(9))
+
+    def fail_at_third(*inputs):
+        if next(calls) == 2:
+            raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating')
+        return choose(*inputs)
+
+    monkeypatch.setattr(servable._streamer, '_choose', fail_at_third)
+    stream = servable.stream(request)
+    found = [event for some in iter(lambda: streams._ready(stream), []) for event in some]
+    assert [event['event'] for event in found] == [None, None, 'error']
+    assert 'OOM' in found[-1]['data']['error']
+
+
 def test_several_models_do_not_make_tensorflow_warn_of_retracing(caplog):
     """TensorFlow counts the tracings of functions that are defined on one line."""
     tf.get_logger().addHandler(caplog.handler)

@@ -21,12 +21,6 @@ from tests.export.server.rest.studio.pages import AWKWARD, LONG, MAX_PREFIX, PLA
 _CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if 'browser' in getattr(item, 'fixturenames', ()):
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture(scope='session')
 def folders(model, vocabulary, tmp_path_factory):
     """A model on the tests' text, whose continuations may be very long, one on awkward characters, one on 5,000."""

@@ -1,6 +1,7 @@
 """What the tests of the studio share: awkward characters, what they do on the page, and the texts to expect."""
 
 import functools
+import math
 import pathlib
 
 import tensorflow as tf
@@ -32,6 +33,11 @@ def text(page: sync_api.Page) -> str:
 def shaded(page: sync_api.Page) -> list[list[str]]:
     """Returns the text and the class of each box behind the text."""
     return page.locator('#shades [data-index]').evaluate_all('all => all.map(e => [e.textContent, e.className])')
+
+
+def level(log_probability: float) -> int:
+    """Returns the level of shade of a character, from 0 for the likely to 5."""
+    return next(n for n, p in enumerate((0.9, 0.5, 0.2, 0.05, 0.01, 0)) if math.exp(log_probability) >= p)
 
 
 def click_character(page: sync_api.Page, index: int) -> None:
