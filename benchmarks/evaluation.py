@@ -12,9 +12,9 @@ import time
 import numpy as np
 from absl import flags
 
-from data import corpus
+from data import corpus, program
 from data.vocabulary import Vocabulary
-from pipeline import devices, program
+from pipeline import devices
 from pipeline.config import ModelConfig
 from pipeline.dataset import EncodedText
 

@@ -27,8 +27,8 @@ from benchmarks import mutations, server_process
 from benchmarks.mutations import MAX_BODY_BYTES, GrpcMutations, GrpcRequest, HttpMutations, HttpRequest
 from benchmarks.server_process import ServerProcess
 from benchmarks.traffic import BAD, GRPC, REST, Answer, Call, Client, Requests, difference
+from data import program
 from export.artifact import versions
-from pipeline import program
 
 _FLAGS = flags.FLAGS
 _TIMEOUT = 60  # seconds for an answer

@@ -22,7 +22,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import server_process, turns
-from pipeline import devices, program
+from data import program
+from pipeline import devices
 from pipeline.config import ModelConfig
 
 _FLAGS = flags.FLAGS

@@ -28,8 +28,8 @@ from benchmarks import load, server_process
 from benchmarks.load import Record
 from benchmarks.server_process import ServerProcess
 from benchmarks.traffic import BAD, GRPC, KINDS, REST, Answer, Call, Client, Requests, difference
+from data import program
 from export.artifact import versions
-from pipeline import program
 
 _FLAGS = flags.FLAGS
 _SERVERS = {'batched': ('--enable_batching=true',), 'unbatched': ('--enable_batching=false',)}

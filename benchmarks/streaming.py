@@ -14,9 +14,9 @@ from absl import flags
 
 from benchmarks import server_process
 from benchmarks.server_process import ServerProcess
+from data import program
 from export.artifact.text_request import TextRequest
 from export.client.remote import RemoteModel
-from pipeline import program
 
 _FLAGS = flags.FLAGS
 

@@ -14,10 +14,10 @@ import numpy as np
 from absl import flags
 
 from benchmarks import turns
-from data import corpus
+from data import corpus, program
 from data.vocabulary import Vocabulary
 from data.windows import Windows
-from pipeline import devices, program
+from pipeline import devices
 from pipeline.config import Config
 
 _FLAGS = flags.FLAGS

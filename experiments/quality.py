@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from absl import flags
 
+from data import program
 from data.errors import InputError
 from experiments import commands, quality_plan, report
 from experiments.plan import ROOT
-from pipeline import program
 
 DOCUMENT = ROOT / 'docs' / 'quality.md'
 FOLDER = ROOT / 'docs' / 'logs' / 'quality'

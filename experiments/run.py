@@ -16,9 +16,10 @@ import time
 
 from absl import flags
 
+from data import program
 from data.errors import InputError
 from experiments import commands, logs, pictures, plan, quality, report
-from pipeline import metrics_file, program
+from pipeline import metrics_file
 
 _FLAGS = flags.FLAGS
 

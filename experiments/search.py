@@ -15,11 +15,11 @@ import sys
 
 from absl import flags
 
+from data import program
 from data.errors import InputError
 from experiments import logs
 from experiments.plan import SILENT, Run
 from experiments.run import is_done, keep_log
-from pipeline import program
 
 _FLAGS = flags.FLAGS
 _EVERY_EPOCH = ('--sample_every=1', *SILENT[1:])

@@ -19,6 +19,7 @@ from typing import Any
 
 from absl import flags
 
+from data import program
 from data.encodings import without_byte_order_marks
 from data.errors import InputError
 from data.files import tensorflow_path
@@ -26,7 +27,6 @@ from export.artifact.text_request import sample_requests
 from export.client.prefixes import read_prefixes
 from export.client.printing import TextModel, print_texts
 from export.client.remote import RemoteModel
-from pipeline import program
 
 _FLAGS = flags.FLAGS
 _KNOBS = ('length', 'temperature', 'top_k', 'top_p', 'stop')

@@ -19,10 +19,11 @@ from typing import Any
 
 from absl import flags
 
+from data import program
 from data.files import tensorflow_path
+from data.flag_definitions import define_flags
 from export.artifact.sample_settings import SampleSettings
-from pipeline import program
-from pipeline.flag_definitions import define_checkpoint, define_flags
+from pipeline.checkpoint_flag import define_checkpoint
 from pipeline.limits import Limits
 
 _FLAGS = flags.FLAGS

@@ -17,12 +17,12 @@ from typing import Any
 
 from absl import flags
 
+from data import program
 from data.errors import InputError
 from data.files import user_path
+from data.flag_definitions import define_flags
 from export.server import ignored_flags
 from export.server.options import METRICS_PATH, BatchingOptions, Options
-from pipeline import program
-from pipeline.flag_definitions import define_flags
 
 _FLAGS = flags.FLAGS
 _EXTRA = {'tensorflow_serving', 'grpc', 'grpc_health', 'grpc_reflection', 'starlette', 'uvicorn', 'prometheus_client'}

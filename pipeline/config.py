@@ -5,7 +5,7 @@ import re
 
 from data import corpus, encodings
 from data.errors import InputError
-from pipeline.settings import LARGEST_FLOAT, check_fields, setting
+from data.settings import LARGEST_FLOAT, check_fields, setting
 
 SAMPLING = ('random', 'consecutive')
 NEWLINES = ('space', 'keep')

@@ -15,11 +15,12 @@ other runs leave them out. The report counts these characters. Do not compare pe
 
 from absl import flags
 
+from data import program
 from data.errors import InputError
 from data.files import tensorflow_path, user_path
-from pipeline import program
+from data.flag_definitions import define_flags
+from pipeline.checkpoint_flag import define_checkpoint
 from pipeline.config import PARTS, DataConfig
-from pipeline.flag_definitions import define_checkpoint, define_flags
 
 _FLAGS = flags.FLAGS
 _READING = ('encoding', 'encoding_errors', 'newlines', 'max_characters')  # flags that apply to --corpus

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pipeline.settings import check_fields, setting
+from data.settings import check_fields, setting
 
 _LARGEST = 1_000_000  # characters; keeps sums of limits within an int32
 

@@ -17,9 +17,9 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from data.terminal import shown
 from pipeline import metrics_file
 from pipeline.perplexity import perplexity
-from pipeline.terminal import shown
 from pipeline.trainer import Progress
 
 _SECONDS_BETWEEN_LINES = 60.0

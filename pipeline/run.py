@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from data import command_line
 from data.errors import InputError
 from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
-from pipeline import command_line, devices, run_directory
+from pipeline import devices, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, parse_interval, parse_steps
 from pipeline.dataset import Dataset, EncodedText

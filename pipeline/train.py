@@ -19,11 +19,11 @@ import pathlib
 
 from absl import flags
 
+from data import program
 from data.errors import InputError
 from data.files import tensorflow_path, user_path, write_whole
-from pipeline import program
+from data.flag_definitions import define_flags
 from pipeline.config import Config, DataConfig, ModelConfig, TrainingConfig
-from pipeline.flag_definitions import define_flags
 
 _FLAGS = flags.FLAGS
 

@@ -98,7 +98,10 @@ def test_part_of_the_server_imports_only_the_parts_before_it(path):
 @EVERY_MODULE
 def test_only_programs_have_flags(path):
     """And the modules that parse and generate them."""
-    names = ('pipeline/program.py', 'pipeline/flag_definitions.py', 'export/server/ignored_flags.py')
+    names = (
+        *('data/program.py', 'data/flag_definitions.py'),
+        *('pipeline/checkpoint_flag.py', 'export/server/ignored_flags.py'),
+    )
     helpers = [ROOT / name for name in names]
     is_program = "__name__ == '__main__'" in path.read_text('utf-8') or path in helpers
     assert ('absl.flags' in _imports(path)) == is_program

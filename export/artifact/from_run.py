@@ -3,10 +3,11 @@
 import pathlib
 import sys
 
+from data import command_line
 from export.artifact import description, versions, warmup
 from export.artifact.exporter import export
 from export.artifact.sample_settings import SampleSettings
-from pipeline import command_line, devices, run_directory
+from pipeline import devices, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.limits import Limits
 from pipeline.model import CharRNN

@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from data import program
 from data.errors import InputError
+from data.terminal import shown
 from export.artifact.text_request import GeneratedText, Request, TextRequest, batches
-from pipeline import program
-from pipeline.terminal import shown
 
 
 class TextModel(Protocol):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pipeline.settings import check_fields, setting
+from data.settings import check_fields, setting
 
 METRICS_PATH = '/monitoring/prometheus/metrics'
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from absl import flags
 
-from pipeline import command_line
+from data import command_line
 
 AWKWARD = ['分开', 'Once upon', "it's", 'a,b', '"Once, upon"', '$HOME `ls` \\', '*', '=', '#', '🎵;', ' a ', 'a\nb', '']
 

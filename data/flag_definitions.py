@@ -6,8 +6,6 @@ from typing import Any
 
 from absl import flags
 
-from pipeline.config import CHECKPOINTS
-
 flags.disclaim_key_flags()  # --help lists the flags as those of the calling program
 
 
@@ -27,14 +25,6 @@ def define_flags(
         if 'help' in field.metadata and (names is None or field.name in names):
             default = None if field.name in computed else field.default
             _define(field, default, ' '.join(filter(None, [field.metadata['help'], computed.get(field.name)])))
-
-
-def define_checkpoint() -> None:
-    """Defines --checkpoint, the weights of a run that a program loads."""
-    help_text = (
-        'latest: the newest weights; best: those with the lowest held-out perplexity. Default: best, else latest.'
-    )
-    flags.DEFINE_enum('checkpoint', None, CHECKPOINTS, help_text)
 
 
 def _define(field: dataclasses.Field, default: Any, help_text: str) -> None:

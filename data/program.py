@@ -12,7 +12,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from data.errors import InputError
-from pipeline.terminal import shown
+from data.terminal import shown
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 _BYTE_ORDER_MARK = '\ufeff'

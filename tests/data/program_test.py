@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline import program
+from data import program
 from tests.conftest import ROOT
 
 PROGRAMS = ['pipeline.train', 'pipeline.evaluate', 'export.saved_model', 'export.generate', 'export.serve']
@@ -28,7 +28,7 @@ def test_help_does_not_import_tensorflow(name):
 def test_program_with_closed_stdout_runs_to_its_end(closed):
     """Its output is discarded; its error message on stderr shows that it ran."""
     code = (
-        'from data.errors import InputError; from pipeline import program; import sys\n'
+        'from data import program; from data.errors import InputError; import sys\n'
         'def main(): print("x" * 99999, sys.stdout.isatty()); raise InputError("the program ran")\n'
         'sys.argv = ["a"]; program.run(main)'
     )
@@ -39,7 +39,7 @@ def test_program_with_closed_stdout_runs_to_its_end(closed):
 
 _ECHO = """
 from absl import flags
-from pipeline import program
+from data import program
 flags.DEFINE_string('corpus', 'none', '')
 flags.DEFINE_integer('num_epochs', 1, '')
 flags.DEFINE_bool('jit', True, '')

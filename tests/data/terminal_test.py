@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pipeline.terminal import shown
+from data.terminal import shown
 
 
 class _Terminal(io.StringIO):
