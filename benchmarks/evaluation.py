@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from data import corpus, program
+from data.reading import ReadingConfig
 from data.vocabulary import Vocabulary
 from pipeline import devices
 from pipeline.config import ModelConfig
@@ -28,24 +29,22 @@ def main() -> None:
     from pipeline.model import CharRNN
 
     print(f'on {devices.prepare()}')
-    text = corpus.load('lyrics').text
-    vocabulary = Vocabulary.from_text(text)
-    encoded = EncodedText.from_text(text, vocabulary, 'lyrics')
-    size = len(vocabulary)
+    text = corpus.load(ReadingConfig()).text
+    vocabulary = Vocabulary.from_text(str(text))
+    encoded = EncodedText.of(text, vocabulary, 'lyrics')
+    ids, size = np.asarray(encoded.ids), len(vocabulary)
     model = CharRNN(_MODEL, size)
     static, dynamic = scorer.Scorer(model), dynamic_evaluation.DynamicScorer(model)
 
     def counted() -> np.ndarray:
-        return kneser_ney.KneserNey(list(ngrams.numbered(encoded.ids, size, _ORDER)), size).log_probabilities(
-            encoded.ids
-        )
+        return kneser_ney.KneserNey(list(ngrams.numbered(ids, size, _ORDER)), size).log_probabilities(ids)
 
     log_p = counted()
     methods = {
         'model': lambda: static.losses(encoded),
         'model_dynamic': lambda: dynamic.losses(encoded, 0.1),
         f'kneser_ney_{_ORDER}, its counting included': counted,
-        'cache': lambda: ngram_cache.adapted(encoded.ids, log_p, size),
+        'cache': lambda: ngram_cache.adapted(ids, log_p, size),
     }
     for name, method in methods.items():
         method()

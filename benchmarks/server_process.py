@@ -11,6 +11,7 @@ import tempfile
 from typing import IO
 
 from data import corpus
+from data.reading import ReadingConfig
 from data.vocabulary import Vocabulary
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -26,7 +27,7 @@ _PAGE = os.sysconf('SC_PAGE_SIZE')
 
 def vocabulary() -> Vocabulary:
     """Returns the vocabulary of the bundled text."""
-    return Vocabulary.from_text(corpus.load('lyrics').text)
+    return Vocabulary.from_text(str(corpus.load(ReadingConfig()).text))
 
 
 def model(size: int):

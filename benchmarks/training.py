@@ -15,6 +15,8 @@ from absl import flags
 
 from benchmarks import turns
 from data import corpus, program
+from data.ids import Ids
+from data.reading import ReadingConfig
 from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline import devices
@@ -34,7 +36,7 @@ def charrnn_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
     windows = Windows(len(ids), config.data.batch_size, config.data.num_steps)
     trainer = Trainer(CharRNN(config.model, size), windows, config.training)
     seconds = [0.0] * num_epochs
-    for progress in trainer.train(ids):
+    for progress in trainer.train(Ids.of(ids)):
         seconds[progress.epoch - 1] += progress.seconds
     return seconds
 
@@ -83,7 +85,7 @@ CONTESTANTS = {'charrnn': charrnn_epochs, 'pytorch': pytorch_epochs}
 
 def main() -> None:
     if _FLAGS.only:
-        text = corpus.load(_FLAGS.corpus, max_characters=_FLAGS.max_characters).text
+        text = str(corpus.load(ReadingConfig(_FLAGS.corpus, max_characters=_FLAGS.max_characters)).text)
         vocabulary = Vocabulary.from_text(text)
         seconds = CONTESTANTS[_FLAGS.only](vocabulary.encode(text), len(vocabulary), _FLAGS.num_epochs)
         print(json.dumps({'first': seconds[0], 'median': statistics.median(seconds[1:])}))

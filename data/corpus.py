@@ -1,132 +1,125 @@
-"""Reads a corpus as one string: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
+"""Reads a corpus as one text: a known name, a file, a folder, a glob, `.zip`, `.gz` or a URL."""
 
+import contextlib
 import dataclasses
 import difflib
 import glob
 import hashlib
 import os
 import pathlib
-import re
+from collections.abc import Iterator
 
-from data import documents, encodings
-from data.chunks import chunks
-from data.download import Remote, fetch, remote_from_url
+from data import documents, encodings, kept_text, stored_text
+from data.download import fetch, remote_from_url
 from data.errors import InputError
-
-_PTB = Remote(
-    'http://d2l-data.s3-accelerate.amazonaws.com/ptb.zip',
-    'ptb.zip',
-    ('sha256', '310d8f602882a5716613815ed75596e5764ea84ed04c5630eebaaf2b943ec5aa'),
-)
-# The Penn Treebank in Mikolov's preparation comes in three parts; each of its lines begins with a blank.
-_PTB_MEMBERS = {'ptb': 'ptb/ptb.train.txt', 'ptb_valid': 'ptb/ptb.valid.txt', 'ptb_test': 'ptb/ptb.test.txt'}
-
-BUNDLED = {'lyrics': pathlib.Path(__file__).parent / 'corpora' / 'lyrics.txt'}
-REMOTE = {
-    'jaychou': Remote(
-        'https://raw.githubusercontent.com/d2l-ai/d2l-zh/v1/data/jaychou_lyrics.txt.zip',
-        'jaychou_lyrics.txt.zip',
-        ('sha256', '3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043'),
-    ),
-    'shakespeare': Remote(
-        'https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt',
-        'tinyshakespeare.txt',
-        ('sha256', '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed'),
-    ),
-    'time_machine': Remote(
-        'http://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt',
-        'timemachine.txt',
-        ('sha1', '090b5e7e70c295757f55df93cb0a180b9691891a'),
-    ),
-    'ptb': _PTB,
-    'ptb_valid': _PTB,
-    'ptb_test': _PTB,
-}
-NAMES = (*BUNDLED, *REMOTE)
+from data.known_corpora import BUNDLED, NAMES, PTB_MEMBERS, REMOTE
+from data.reading import ReadingConfig
+from data.source import Source
+from data.stored_text import StoredText
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
     """A text and where it came from."""
 
-    text: str
-    num_documents: int
+    text: StoredText
     can_be_read_again: bool
     """False for a pipe, such as /dev/stdin: a run on it cannot resume."""
 
 
-def load(
-    corpus: str,
-    *,
-    encoding: str = 'utf-8',
-    encoding_errors: str = 'strict',
-    newlines: str = 'space',
-    max_characters: int = 0,
-) -> Corpus:
-    r"""Reads the whole corpus as one normalised string.
+def load(reading: ReadingConfig) -> Corpus:
+    r"""Reads a corpus as one normalised text.
 
-    Args:
-      corpus: a name in `NAMES`, an http(s) URL, a file (a zip file: its `.txt` members; a gzip file: decompressed), a
-        folder (all `.txt`, `.gz` and `.zip` files in it and its subfolders, in the order of their names, without hidden
-        ones) or a glob. A file that is found twice, by a symbolic link, is read once.
-      encoding: the name of a Python text encoding; byte order marks are removed.
-      encoding_errors: `strict`, or `replace`: each invalid byte sequence is read as U+FFFD.
-      newlines: `space` turns each `\n` and each `\r` into one space, as the book's section does; `keep` keeps every
-        line break as one `\n`.
-      max_characters: the number of characters to take from the start, after normalisation; 0 takes all.
+    The corpus is a name in `NAMES`, an http(s) URL, a file (a zip file: its `.txt` members; a gzip file: decompressed),
+    a folder (all `.txt`, `.gz` and `.zip` files in it and its subfolders, in the order of their names, without hidden
+    ones), a glob, or a folder that `data.encode` wrote. A file that is found twice, by a symbolic link, is read once.
+    Byte order marks are removed. With `newlines='keep'` every line break is one `\n`. `max_characters` counts after it.
 
     Raises:
-      InputError: there is no such corpus, it is empty, or `encoding` cannot decode it, or is not the encoding of a
+      InputError: there is no such corpus, it is empty, or the encoding cannot decode it, or is not the encoding of a
         known corpus. The message names every file that cannot be used.
     """
-    if corpus in NAMES and not encodings.is_utf_8(encoding):
-        raise InputError(f'encoding={encoding!r} does not go with corpus={corpus}, which is UTF-8: leave encoding out.')
-    paths = _paths(corpus)
+    if (folder := _stored(reading.corpus)) is not None:
+        return Corpus(_read_stored(folder, reading), can_be_read_again=True)
+    source = _source(reading)
+    can_be_read_again = all(path.is_file() for path in source.paths)
+    with _way_to_fetch_again(source):
+        text = kept_text.load(source) if can_be_read_again else stored_text.temporary(source)
+    _check_not_blank(reading.corpus, text)
+    return Corpus(text, can_be_read_again)
+
+
+def encode(reading: ReadingConfig, folder: pathlib.Path) -> StoredText:
+    """Writes a corpus to a new folder, which is a corpus itself, and returns it.
+
+    Raises:
+      InputError: as `load`, or the folder exists or cannot be written.
+    """
+    if folder.exists():
+        raise InputError(f'out={str(folder)!r} exists: name a new folder.')
+    if _stored(reading.corpus) is not None:
+        raise InputError(f'corpus={reading.corpus!r} is encoded already: train on it as it is.')
+    source = _source(reading)
     try:
-        texts = _texts(paths, encoding, encoding_errors, _PTB_MEMBERS.get(corpus))
-    except InputError as error:
-        if _is_fetched(corpus):
-            raise InputError(f'{error} To fetch it again, delete {paths[0]}.') from error
-        raise
-    text = '\n'.join(texts)
-    if corpus in _PTB_MEMBERS:
-        text = re.sub('^ ', '', text, flags=re.MULTILINE)
-    text = _normalise(text, newlines)[: max_characters or None]
-    if not text or text.isspace():
-        raise InputError(f'corpus {corpus!r} {"has only white space" if text else "is empty"}. Give another --corpus.')
-    return Corpus(text, len(texts), all(path.is_file() for path in paths))
+        with _way_to_fetch_again(source):
+            stored_text.create(folder, source)
+    except OSError as error:
+        raise InputError(f'out={str(folder)!r} cannot be written: {error}. Name another folder.') from error
+    text = stored_text.read(folder)
+    _check_not_blank(reading.corpus, text)
+    return text
 
 
 def text_sha256(text: str) -> str:
     """Returns the SHA-256 of `text` in UTF-8."""
-    digest = hashlib.sha256()
-    for chunk in chunks(text):
-        digest.update(chunk.encode())
-    return digest.hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _texts(paths: list[pathlib.Path], encoding: str, encoding_errors: str, member: str | None) -> list[str]:
-    """Returns the text of each document; `member` is the only one of a zip file to read, None: all.
+def _source(reading: ReadingConfig) -> Source:
+    corpus = reading.corpus
+    if corpus in NAMES and not encodings.is_utf_8(reading.encoding):
+        raise InputError(
+            f'encoding={reading.encoding!r} does not go with corpus={corpus}, which is UTF-8: leave encoding out.'
+        )
+    return Source(_paths(corpus), reading, PTB_MEMBERS.get(corpus))
 
-    Raises:
-      InputError: with the messages of all files that cannot be used.
-    """
-    texts: list[str] = []
-    problems: list[str] = []
-    for path in paths:
-        try:
-            texts.extend(
-                encodings.decode(content, label, encoding, encoding_errors)
-                for label, content in documents.read(path)
-                if not member or label == f'{path}/{member}'
-            )
-        except InputError as error:
-            problems.append(str(error))
-    if len(problems) > 1:
-        problems.insert(0, f'{len(problems)} of {len(paths)} files cannot be used:')
-    if problems:
-        raise InputError('\n  '.join(problems))
-    return texts
+
+@contextlib.contextmanager
+def _way_to_fetch_again(source: Source) -> Iterator[None]:
+    """Adds to an `InputError` how to fetch a file from the web again."""
+    try:
+        yield
+    except InputError as error:
+        if _is_fetched(source.reading.corpus):
+            raise InputError(f'{error} To fetch it again, delete {source.paths[0]}.') from error
+        raise
+
+
+def _check_not_blank(corpus: str, text: StoredText) -> None:
+    characters = text.header.characters
+    if not characters or characters.isspace():
+        what = 'has only white space' if characters else 'is empty'
+        raise InputError(f'corpus {corpus!r} {what}. Give another --corpus.')
+
+
+def _stored(corpus: str) -> pathlib.Path | None:
+    """Returns the folder that `data.encode` wrote; None if `corpus` is something else."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # not a path at all: `_paths` says so
+        folder = pathlib.Path(corpus).expanduser()
+        if corpus not in NAMES and stored_text.is_stored(folder):
+            return folder
+    return None
+
+
+def _read_stored(folder: pathlib.Path, reading: ReadingConfig) -> StoredText:
+    """Reads the folder. Raises `InputError` if it was encoded with another way to read line breaks."""
+    text = stored_text.read(folder)
+    if text.header.newlines != reading.newlines:
+        raise InputError(
+            f'newlines={reading.newlines} does not go with corpus={str(folder)!r}, which was encoded with '
+            f'newlines={text.header.newlines}: give --newlines={text.header.newlines}, or encode the text again.'
+        )
+    return text[: reading.max_characters or None]
 
 
 def _paths(corpus: str) -> list[pathlib.Path]:
@@ -151,8 +144,9 @@ def _is_fetched(corpus: str) -> bool:
 
 def _check_readable(path: pathlib.Path) -> None:
     """Raises `InputError` if the documents of a file cannot be read."""
-    for _ in documents.read(path):
-        pass
+    for document in documents.read(path):
+        while document.read(1 << 20):
+            pass
 
 
 def _local_paths(path: pathlib.Path) -> list[pathlib.Path]:
@@ -195,9 +189,3 @@ def _not_found(corpus: str) -> str:
         f'corpus {corpus!r} is not a file, a folder, a glob that matches a file, an http(s) URL or a known name '
         f'({", ".join(NAMES)}).{hint}'
     )
-
-
-def _normalise(text: str, newlines: str) -> str:
-    if newlines == 'keep':
-        return text.replace('\r\n', '\n').replace('\r', '\n')
-    return text.replace('\n', ' ').replace('\r', ' ')

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 
 from data.errors import InputError
+from data.progress import Progress
 
 _CHUNK = 1 << 16  # bytes
 _TIMEOUT = 30  # seconds without a byte
@@ -146,27 +147,18 @@ def _copy(url: str, target) -> None:
         print(f'downloading {url}' + (f' ({size:,} bytes)' if size else ''), flush=True)
         if charset := response.headers.get_content_charset():
             print(f'the server says that its encoding is {charset}', flush=True)
-        bar = _bar(size) if sys.stdout.isatty() else None
-        done = 0
+        progress, done = Progress('downloading', size), 0
         # Some servers compress although the request does not ask for it.
         compressed = response.headers.get('Content-Encoding', '').lower() in ('gzip', 'x-gzip')
         unpack = zlib.decompressobj(wbits=31) if compressed else None
         while chunk := response.read(_CHUNK):
             target.write(unpack.decompress(chunk) if unpack else chunk)
             done += len(chunk)
-            if bar:
-                bar.update(done, finalize=done == size)
+            progress.update(done)
         if size and done != size:
             raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
         if unpack and not unpack.eof:
             raise OSError('the compressed body is incomplete')
-
-
-def _bar(size: int):
-    """Returns a progress bar over `size` bytes; 0: unknown."""
-    from keras.utils import Progbar  # imports TensorFlow, which takes seconds
-
-    return Progbar(size or None, unit_name='byte')
 
 
 def _mismatch(remote: Remote, path: pathlib.Path) -> str | None:

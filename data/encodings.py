@@ -1,7 +1,11 @@
 """Decodes the bytes of a text. Bytes that cannot be decoded give an error that names encodings to try."""
 
 import codecs
+import contextlib
 import re
+import sys
+from collections.abc import Iterator
+from typing import Protocol
 
 from data.errors import InputError
 
@@ -13,10 +17,27 @@ _CANDIDATES = (  # of equally plausible ones the first is named first
     *('koi8_r', 'cp866', 'iso8859_2'),
 )
 _MOST_CANDIDATES = 3
+_CHUNK = 1 << 20  # bytes
+_BYTE_ORDERS = {
+    'utf-16': {codecs.BOM_UTF16_LE: 'le', codecs.BOM_UTF16_BE: 'be'},
+    'utf-32': {codecs.BOM_UTF32_LE: 'le', codecs.BOM_UTF32_BE: 'be'},
+}
+_LONGEST_MARK = 4  # bytes
+_MOST_ADVISED = 1 << 24  # bytes of a document that advice is based on
+_DAMAGED_THERE = (
+    'All before it can be decoded, so the file is damaged there. Repair it, or add --encoding_errors=replace, which '
+    'reads each such place as U+FFFD.'
+)
 _SAMPLE = 1 << 16  # bytes
 _EXCERPT = 12  # characters on each side
 _DAMAGED = 10  # valid characters beyond ASCII for each invalid sequence: then the text is UTF-8, but damaged
 _NUL_FRACTION = 0.05  # fewer NULs, or NULs at even and odd offsets, are stray bytes and not UTF-16
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def is_utf_8(encoding: str) -> bool:
@@ -27,12 +48,12 @@ def is_utf_8(encoding: str) -> bool:
         return False
 
 
-def decode(content: bytes, label: str, encoding: str, errors: str = 'strict') -> str:
-    """Returns the text in `content`, without byte order marks.
+def decode(document: Readable, label: str, encoding: str, errors: str = 'strict') -> Iterator[str]:
+    """Yields the text in `document` in pieces, without byte order marks.
 
     Args:
-      content: of the file that messages call `label`.
-      label: a name.
+      document: a stream of bytes.
+      label: its name in messages.
       encoding: a Python text encoding.
       errors: one of `ERRORS`; `replace` reads each invalid byte sequence as U+FFFD.
 
@@ -42,23 +63,66 @@ def decode(content: bytes, label: str, encoding: str, errors: str = 'strict') ->
     """
     if encoding.lower().replace('_', '-') == 'utf-8-sig':
         encoding = 'utf-8'  # its error offsets include the byte order mark
+    _check_encoding(encoding)
+    content = document.read(_LONGEST_MARK)
+    codec = _codec(encoding, content)
+    decoder = codecs.getincrementaldecoder(codec)(errors)
+    head = b''  # for advice
+    num_read, is_last = 0, False  # bytes
+    while not is_last:
+        offset = num_read - len(decoder.getstate()[0])  # of the first byte that is not decoded
+        content = document.read(_CHUNK) if num_read else content
+        num_read, is_last = num_read + len(content), not content
+        if len(head) < _MOST_ADVISED:
+            head += content
+        try:
+            text = _checked(decoder.decode(content, is_last), encoding, codec, offset)
+        except UnicodeDecodeError as error:
+            at = offset + error.start
+            problem = f'is not {encoding}: byte {error.object[error.start]:#04x} at offset {at:,} cannot be decoded.'
+        except _NotText as error:
+            at, problem = error.args
+        else:
+            yield without_byte_order_marks(text)
+            continue
+        head += document.read(max(_MOST_ADVISED - len(head), 0))
+        raise InputError(f'{label} {problem} {_advice(head, encoding) if at < len(head) else _DAMAGED_THERE}')
+
+
+class _NotText(Exception):  # noqa: N818 - not an error of its own
+    """A character that no text contains: its offset in bytes, and what is wrong."""
+
+
+def _checked(text: str, encoding: str, codec: str, offset: int) -> str:
+    """Returns `text`, which begins at byte `offset`. Raises `_NotText` if it has NUL or a lone surrogate."""
+    if '\0' in text:
+        at = offset + len(text[: text.index('\0')].encode(codec, 'replace'))
+        raise _NotText(at, f'has a NUL character at byte {at:,} in {encoding}.')
+    if half := re.search('[\ud800-\udfff]', text):  # not a character
+        raise _NotText(offset, f'has a lone surrogate (U+{ord(half[0]):04X}) in {encoding}.')
+    return text
+
+
+def _codec(encoding: str, start: bytes) -> str:
+    """Returns the codec of a document that begins with `start`; UTF-16 and UTF-32 have one for each byte order.
+
+    Without a byte order mark, that of the machine is taken, as `bytes.decode` does.
+    """
+    name = codecs.lookup(encoding).name
+    for mark, order in _BYTE_ORDERS.get(name, {}).items():
+        if start.startswith(mark):
+            return f'{name}-{order}'
+    return f'{name}-{sys.byteorder[0]}e' if name in _BYTE_ORDERS else name
+
+
+def _check_encoding(encoding: str) -> None:
+    """Raises `InputError` if Python cannot decode `encoding`."""
     try:
-        text = content.decode(encoding, errors)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f'{label} is not {encoding}: byte {content[error.start]:#04x} at offset {error.start:,} cannot be decoded. '
-            f'{_advice(content, encoding)}'
-        ) from error
+        with contextlib.suppress(UnicodeDecodeError):
+            b' '.decode(encoding)  # refuses codecs of other things than text
+        codecs.getincrementaldecoder(encoding)
     except (LookupError, ValueError) as error:
         raise InputError(f'encoding {encoding!r} is not one that Python can decode. Try utf-8 or gb18030.') from error
-    if '\0' in text:
-        offset = len(text[: text.index('\0')].encode(encoding))
-        raise InputError(f'{label} has a NUL character at byte {offset:,} in {encoding}. {_advice(content, encoding)}')
-    if half := re.search('[\ud800-\udfff]', text):  # a lone surrogate is not a character
-        raise InputError(
-            f'{label} has a lone surrogate (U+{ord(half[0]):04X}) in {encoding}. {_advice(content, encoding)}'
-        )
-    return without_byte_order_marks(text)
 
 
 def without_byte_order_marks(text: str) -> str:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from data.errors import InputError
+from data.stored_text import StoredText
 
 _FEWEST = 2  # characters: one to read and one to predict
 
@@ -10,12 +11,12 @@ _FEWEST = 2  # characters: one to read and one to predict
 class Parts(NamedTuple):
     """The parts of a text, in this order."""
 
-    training: str
-    valid: str
-    test: str
+    training: StoredText
+    valid: StoredText
+    test: StoredText
 
 
-def split(text: str, valid_fraction: float, test_fraction: float = 0.0) -> Parts:
+def split(text: StoredText, valid_fraction: float, test_fraction: float = 0.0) -> Parts:
     """Cuts off the last `test_fraction` of the characters, and before them `valid_fraction` of all characters.
 
     No training window crosses a cut. A fraction of 0 makes an empty part.

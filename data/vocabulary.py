@@ -1,17 +1,20 @@
 """Characters <-> ids, in Python and in the graph."""
 
+import collections
 import dataclasses
-import sys
 import unicodedata
 
 import numpy as np
 import tensorflow as tf
 
-from data.chunks import chunks
 from data.errors import InputError
+from data.stored_text import code_points, smallest_dtype
 
 UNKNOWN = '\N{REPLACEMENT CHARACTER}'
 """U+FFFD, the unknown character of a vocabulary that has one."""
+
+ABSENT = -1
+"""In place of the id of a character that a vocabulary does not have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,20 +39,31 @@ class Vocabulary:
 
     @classmethod
     def from_text(cls, text: str, min_count: int = 1) -> 'Vocabulary':
-        """Returns the vocabulary of the characters that occur at least `min_count` times in `text`.
+        """Returns the vocabulary of the characters of `text`; see `from_counts`."""
+        counts = collections.Counter(text)
+        return cls.from_counts(''.join(counts), np.array(list(counts.values())), min_count)
+
+    @classmethod
+    def from_counts(cls, characters: str, counts: np.ndarray, min_count: int = 1) -> 'Vocabulary':
+        """Returns the vocabulary of the characters that occur at least `min_count` times.
 
         If and only if `min_count` is above 1, the vocabulary has an unknown character: the treatment of new characters
         does not depend on the text.
+
+        Args:
+          characters: distinct ones.
+          counts: the occurrences of each, `[len(characters)]`.
+          min_count: 1 or more.
 
         Raises:
           InputError: no character occurs `min_count` times.
         """
         unknown = {UNKNOWN} if min_count > 1 else set()
-        frequent = set(map(chr, np.flatnonzero(_counts(text) >= min_count))) - unknown
+        frequent = {characters[n] for n in np.flatnonzero(counts >= min_count)} - unknown
         if not frequent:
             raise InputError(
-                f'min_count={min_count} leaves no character: none occurs that often in the {len(text):,} characters of '
-                f'the training part. Lower --min_count.'
+                f'min_count={min_count} leaves no character: none occurs that often in the {counts.sum():,} characters '
+                f'of the training part. Lower --min_count.'
             )
         return cls(''.join(sorted(frequent | unknown)), bool(unknown))
 
@@ -64,46 +78,34 @@ class Vocabulary:
     @property
     def dtype(self) -> type[np.integer]:
         """The smallest integer type that holds all ids."""
-        return np.uint8 if len(self) <= 1 << 8 else np.uint16 if len(self) <= 1 << 16 else np.int32
+        return smallest_dtype(len(self))
 
-    def encode(self, text: str, name: str = 'text', dtype: type[np.integer] = np.int32) -> np.ndarray:
-        """Returns the ids of `text`, `[len(text)]` of type `dtype`.
+    def encode(self, text: str, name: str = 'text') -> np.ndarray:
+        """Returns the ids of `text`, `[len(text)] int32`.
 
         Raises:
           InputError: `text` (`name` in the message) has a character outside a vocabulary without an unknown character.
         """
-        encoded, start = np.empty(len(text), dtype), 0
-        for chunk in chunks(text):
-            ids, absent = self._look_up(chunk)
-            if absent.any() and self.unknown_id is None:
-                character = chunk[absent.argmax()]
-                hint = self._hint(text)
-                raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{hint}')
-            encoded[start : start + len(chunk)] = ids
-            start += len(chunk)
-        return encoded
-
-    def encode_any(self, text: str) -> tuple[np.ndarray, int]:
-        """Returns the ids of a text that may have new characters, `[K] int32`, and the number of unknown characters.
-
-        If the vocabulary has an unknown character, all new characters are read as U+FFFD, and K = len(text). If not,
-        new characters are left out: the model has no weights to read them and gives them no probability. Adding an
-        unknown character for the held-out part would let that part change the model.
-        """
-        found, num_unknown = [np.zeros(0, np.int32)], 0
-        for chunk in chunks(text):
-            ids, absent = self._look_up(chunk)
-            if self.unknown_id is None:
-                ids, unknown = ids[~absent], absent
-            else:
-                unknown = ids == self.unknown_id
-            found.append(ids)
-            num_unknown += int(unknown.sum())
-        return np.concatenate(found), num_unknown
+        ids = self.table(text)
+        if (ids == ABSENT).any():
+            character = text[(ids == ABSENT).argmax()]
+            raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{self._hint(text)}')
+        return ids
 
     def knows(self, text: str) -> bool:
         """Returns whether the vocabulary contains every character of `text`."""
-        return not any(self._look_up(chunk)[1].any() for chunk in chunks(text))
+        return set(text) <= set(self.characters)
+
+    def table(self, characters: str) -> np.ndarray:
+        """Returns the id of each of `characters`, `[n] int32`.
+
+        That of a character outside the vocabulary is the id of U+FFFD if the vocabulary has an unknown character, else
+        `ABSENT`.
+        """
+        points, known = code_points(characters), code_points(self.characters)
+        ids = np.minimum(np.searchsorted(known, points), len(known) - 1)
+        new = ABSENT if self.unknown_id is None else self.unknown_id
+        return np.where(known[ids] == points, ids, new).astype(np.int32)
 
     def decode(self, ids: np.ndarray) -> str:
         """Returns the string of a one-dimensional integer array of ids."""
@@ -120,7 +122,7 @@ class Vocabulary:
         """
         with tf.control_dependencies([_assert_utf8(text, name)]):
             points = tf.strings.unicode_decode(text, 'UTF-8')
-        known = tf.constant(_code_points(self.characters).astype(np.int32))
+        known = tf.constant(code_points(self.characters).astype(np.int32))
         flat_ids = tf.minimum(tf.searchsorted(known, points.flat_values), len(self) - 1)
         absent = tf.not_equal(tf.gather(known, flat_ids), points.flat_values)
         if self.unknown_id is None:
@@ -132,18 +134,9 @@ class Vocabulary:
 
     def decode_tensor(self, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         """Decodes in the graph: the first `lengths[n]` ids of row n of `[N, P] int32` -> `[N]` UTF-8 strings."""
-        known = tf.constant(_code_points(self.characters).astype(np.int32))
+        known = tf.constant(code_points(self.characters).astype(np.int32))
         points = tf.RaggedTensor.from_tensor(tf.gather(known, ids), lengths=lengths)
         return tf.strings.unicode_encode(points, 'UTF-8')
-
-    def _look_up(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids `[len(text)] int32` (absent characters: that of U+FFFD) and `[len(text)] bool`: absent."""
-        points, known = _code_points(text), _code_points(self.characters)
-        ids = np.minimum(np.searchsorted(known, points), len(known) - 1)
-        absent = known[ids] != points
-        if self.unknown_id is not None:
-            ids[absent] = self.unknown_id
-        return ids.astype(np.int32), absent
 
     def _hint(self, text: str) -> str:
         """Returns a sentence if the vocabulary has all characters of another normal form of `text`."""
@@ -185,19 +178,6 @@ def described(character: str) -> str:
     """Returns a character with its code point, and its name if it has no shape of its own."""
     name = unicodedata.name(character, '') if unicodedata.category(character)[0] in 'MZC' else ''
     return f"'{character}' (U+{ord(character):04X}{' ' if name else ''}{name})"
-
-
-def _counts(text: str) -> np.ndarray:
-    """Returns how often each code point occurs."""
-    counts = np.zeros(sys.maxunicode + 1, np.int64)
-    for chunk in chunks(text):
-        found = np.bincount(_code_points(chunk))
-        counts[: len(found)] += found
-    return counts
-
-
-def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), dtype='<u4')
 
 
 def _hexadecimal(point: tf.Tensor) -> tf.Tensor:

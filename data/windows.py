@@ -9,6 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from data.errors import InputError
+from data.ids import Ids
 
 _NOT_PERMUTED = {4**k + 1 for k in range(8, 31)}
 
@@ -85,20 +86,21 @@ class Windows:
             indices = shuffled
         return indices
 
-    def minibatch(self, ids: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns inputs and targets of global step `step`, both `[B, T] int32`, from the corpus `ids`, `[N]` integers.
+    def minibatch(self, ids: Ids, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns inputs and targets of global step `step`, both `[B, T] int32`, from a corpus of N characters.
 
         With C windows of context the inputs are `[B, (C+1)·T]`, and the targets belong to the last T inputs. Near the
         start of a row the missing context is filled with arbitrary characters; callers ignore it.
         """
-        first = -self.context * self.num_steps
-        window = self.offsets(step)[:, tf.newaxis] + tf.range(first, self.num_steps + 1, dtype=tf.int64)
-        characters = tf.cast(tf.gather(ids, tf.maximum(window, 0)), tf.int32)
+        length = (self.context + 1) * self.num_steps + 1
+        starts = self.offsets(step) - self.context * self.num_steps
+        characters = tf.numpy_function(ids.windows, [starts, length], tf.int32, stateful=False)
+        characters = tf.ensure_shape(characters, [self.batch_size, length])
         return characters[:, :-1], characters[:, -self.num_steps :]
 
 
 def minibatches(
-    windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *, shard: int = 0, num_shards: int = 1
+    windows: Windows, ids: Ids, first_step: int, last_step: int, *, shard: int = 0, num_shards: int = 1
 ) -> tf.data.Dataset:
     """Returns the minibatches of the global steps `first_step` to `last_step - 1`, each `([B, T], [B, T]) int32`.
 
@@ -119,7 +121,7 @@ def minibatches(
     return tf.data.Dataset.range(first_step, last_step).map(shard_of_step)
 
 
-def stacked(windows: Windows, ids: tf.Tensor, first_step: int, last_step: int, *, stack_size: int) -> tf.data.Dataset:
+def stacked(windows: Windows, ids: Ids, first_step: int, last_step: int, *, stack_size: int) -> tf.data.Dataset:
     """Returns the same minibatches in stacks of up to S = `stack_size` of one epoch, one stack per compiled call.
 
     Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. Zeros pad the stack after the

@@ -3,12 +3,11 @@
 import dataclasses
 import re
 
-from data import corpus, encodings
 from data.errors import InputError
+from data.reading import ReadingConfig
 from data.settings import LARGEST_FLOAT, check_fields, setting
 
 SAMPLING = ('random', 'consecutive')
-NEWLINES = ('space', 'keep')
 CELLS = ('rnn', 'gru', 'lstm')
 CHECKPOINTS = ('latest', 'best')
 PARTS = ('valid', 'test')
@@ -50,27 +49,9 @@ def parse_steps(text: str) -> tuple[int, int] | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(ReadingConfig):
     """The text, and the windows of it that make up a minibatch."""
 
-    corpus: str = setting(
-        'lyrics',
-        f'Text to train on: {", ".join(corpus.NAMES)}, a text file, a folder, a glob in quotes, a .zip or .gz file, or '
-        'a URL.',
-    )
-    encoding: str = setting('utf-8', 'Encoding of the text, such as utf-8, gb18030 or utf-16.')
-    encoding_errors: str = setting(
-        'strict',
-        'strict: bytes that are invalid in the encoding are an error. replace: each invalid place is read as U+FFFD.',
-        choices=encodings.ERRORS,
-    )
-    newlines: str = setting(
-        'space',
-        'space: each \\n and \\r becomes one space (so \\r\\n becomes two), as in the book. keep: the model learns '
-        'line breaks.',
-        choices=NEWLINES,
-    )
-    max_characters: int = setting(0, 'Use only this many characters from the start of --corpus. 0: all.', lowest=0)
     valid_fraction: float = setting(
         0.0,
         'Fraction of the text, from its end or before the --test_fraction, that chooses the best weights. 0: nothing.',
@@ -105,7 +86,7 @@ class DataConfig:
     num_steps: int = setting(35, 'T, characters per window, through which gradients flow back.', lowest=1)
 
     def __post_init__(self):
-        check_fields(self)
+        super().__post_init__()
         for part in PARTS:
             fraction, other = getattr(self, f'{part}_fraction'), getattr(self, f'{part}_corpus')
             if fraction and other:

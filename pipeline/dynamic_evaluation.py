@@ -55,7 +55,7 @@ class DynamicScorer:
             scalars = tf.constant(count), tf.constant(rate, tf.float32)
             losses, state, recent = self._score(*map(tf.constant, padded), *scalars, state, recent)
             found.append(losses.numpy().ravel()[:count])
-        return np.concatenate(found)[-len(text.targets) :]
+        return np.concatenate(found)[-text.num_targets :]
 
     def _score_in_graph(
         self,

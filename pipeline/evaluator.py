@@ -60,7 +60,7 @@ class _Evaluator:
         if rate is not None:
             found |= {f'{name}_dynamic': scorer.losses(text, rate) for name, scorer in self._dynamic.items()}
         for order, ngram_model in self._ngram_models.items():
-            found[f'kneser_ney_{order}'] = -ngram_model.log_probabilities(text.ids)[-len(text.targets) :]
+            found[f'kneser_ney_{order}'] = -ngram_model.log_probabilities(np.asarray(text.ids))[-text.num_targets :]
         if self._cache:
             found |= {f'{name}_cache': _with_cache(text, own, self._size) for name, own in found.items()}
         return found
@@ -105,7 +105,7 @@ def evaluate(
     losses |= _mixtures(losses, constants)
     nats = {name: mean(found) for name, found in losses.items()}
     nats |= {'unigram': unigram_nats(text.targets, np.array(record.counts)), 'uniform': uniform_nats(size)}
-    counts = text.num_characters, len(text.targets), text.unknown_rate
+    counts = text.num_characters, text.num_targets, text.unknown_rate
     evaluation = Evaluation(*counts, nats, constants=constants, chosen_here=chosen_here)
     if training is None:
         return evaluation
@@ -154,11 +154,11 @@ def _mixtures(losses: dict[str, np.ndarray], constants: Constants) -> dict[str, 
 def _with_cache(text: EncodedText, losses: np.ndarray, vocabulary_size: int) -> np.ndarray:
     """Returns the losses of a model with a cache, which begins with the context of the text."""
     log_p = np.concatenate([np.zeros(len(text.ids) - len(losses)), -losses])
-    return -adapted(text.ids, log_p, vocabulary_size)[-len(losses) :]
+    return -adapted(np.asarray(text.ids), log_p, vocabulary_size)[-len(losses) :]
 
 
 def _is_new(training: np.ndarray, text: EncodedText, vocabulary_size: int) -> np.ndarray:
     """Returns for each target of `text` whether the 5-gram that ends with it is read for the first time, `[K] bool`."""
-    *_, ngrams = numbered(np.concatenate([training, text.ids]), vocabulary_size, _NEW)
+    *_, ngrams = numbered(np.concatenate([training, np.asarray(text.ids)]), vocabulary_size, _NEW)
     positions = np.arange(len(ngrams.before))
-    return (ngrams.first[ngrams.before] == positions)[-len(text.targets) :]
+    return (ngrams.first[ngrams.before] == positions)[-text.num_targets :]

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from data import command_line
 from data.errors import InputError
+from data.ids import Ids
 from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
 from pipeline import devices, run_directory
@@ -58,7 +58,7 @@ def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
     dataset = Dataset.load(config.data)
     if run_dir:  # before the errors that another text explains
         _check_same(run_dir, config, dataset)
-    windows = _windows(config, len(dataset.training_text))
+    windows = _windows(config, len(dataset.training))
     config = config.replace({'prefixes': dataset.usable_prefixes(config.training.prefixes)})
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
@@ -159,8 +159,8 @@ class Run:
     """The parts of a run while it trains."""
 
     trainer: Trainer
-    ids: np.ndarray
-    """`[N]` integers, the training part."""
+    ids: Ids
+    """Those of the training part."""
     checkpoints: Checkpoints
     best: BestCheckpoint
     monitor: Monitor
@@ -266,7 +266,8 @@ def _warm_up_note(trainer: Trainer) -> list[str]:
 
 
 def _describe(name: str, dataset: Dataset, trainer: Trainer) -> str:
-    files = f'{dataset.source.num_documents:,} files, ' if dataset.source.num_documents > 1 else ''
+    num_documents = dataset.source.text.header.num_documents
+    files = f'{num_documents:,} files, ' if num_documents > 1 else ''
     return (
         f'{name}: {files}{len(dataset.source.text):,} characters, {len(dataset.vocabulary):,} distinct; '
         f'{trainer.windows.steps_per_epoch:,} minibatches an epoch; {trainer.model.num_parameters:,} parameters'

@@ -6,12 +6,18 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from data import corpus
 from data.errors import InputError
+from data.ids import Ids
 from data.split import Parts
+from data.stored_text import StoredText
+from data.vocabulary import Vocabulary
 from pipeline import devices, evaluation_constants, novelty, run_directory
 from pipeline.checkpoints import load_model
 from pipeline.config import DataConfig
-from pipeline.dataset import EncodedText, Texts, load_corpus
+from pipeline.dataset import EncodedText, Texts
 from pipeline.evaluation import Evaluation
 from pipeline.evaluation_constants import Constants
 from pipeline.evaluator import Methods, evaluate
@@ -55,7 +61,7 @@ def evaluate_runs(
     if parts is None or text_settings:
         data = DataConfig(**{'newlines': record.config.data.newlines} | text_settings)
         name = data.corpus
-        text = EncodedText.from_text(load_corpus(data).text, record.vocabulary, name)
+        text = EncodedText.of(corpus.load(data).text, record.vocabulary, name)
     else:
         data = record.config.data
         part = part or ('test' if data.has('test') else 'valid')
@@ -63,7 +69,7 @@ def evaluate_runs(
         text = held_out_part(run_dir, record, part, parts)
     if parts and parts.valid and part != 'valid':
         valid = held_out_part(run_dir, record, 'valid', parts)
-    training = record.vocabulary.encode(parts.training) if parts and methods.baselines else None
+    training = _ids(parts.training, record.vocabulary) if parts and methods.baselines else None
     devices.prepare()
     models = [CharRNN(one.config.model, len(one.vocabulary)) for one in records]
     checkpoints = [load_model(one, model, which) for one, model in zip(run_dirs, models, strict=True)]
@@ -71,8 +77,8 @@ def evaluate_runs(
     if not constants and valid and found.constants != Constants():
         _keep(run_dir, found.constants, checkpoints)
     if parts and methods.novelty:
-        (prefix, *_) = (*record.config.training.prefixes, parts.training[:1])
-        copies = novelty.measure(models[0], record.vocabulary, prefix, parts.training)
+        (prefix, *_) = (*record.config.training.prefixes, str(parts.training[:1]))
+        copies = novelty.measure(models[0], record.vocabulary, prefix, str(parts.training))
         found = dataclasses.replace(found, novelty=copies)
     return checkpoints, name, found
 
@@ -111,8 +117,13 @@ def held_out_part(run_dir: pathlib.Path, record: RunRecord, part: str, parts: Pa
             f'run_dir {str(run_dir)!r} has no {part} part: {part}_fraction=0. Evaluate on another text with --corpus, '
             f'or train with --{part}_fraction=0.1 or --{part}_corpus.'
         )
-    before = parts.training + (parts.valid if part == 'test' else '')
-    return EncodedText.from_text(getattr(parts, part), record.vocabulary, f'the {part} part', before)
+    before = [parts.training, parts.valid] if part == 'test' else [parts.training]
+    return EncodedText.of(getattr(parts, part), record.vocabulary, f'the {part} part', before)
+
+
+def _ids(text: StoredText, vocabulary: Vocabulary) -> np.ndarray:
+    """Returns the ids of a text, `[N] int32`, in memory."""
+    return np.asarray(Ids.of_text(text, vocabulary.table(text.header.characters)))
 
 
 def _parts(run_dir: pathlib.Path, record: RunRecord) -> Parts:

@@ -48,17 +48,16 @@ class Scorer:
         counted = -(-(num_predicted - context) // rows)  # characters of a row after its context
         length = context + counted
         window = min(self._window, length, max(_MOST_LOGITS // rows, 1))
-        starts = counted * np.arange(rows)[:, np.newaxis]
+        starts = counted * np.arange(rows)
         state, losses = self._model.zero_state(rows), []
         for first in range(0, length, window):
             before_call()
             # The last window and the last row are padded, so that all windows have one shape.
-            places = starts + np.arange(first, first + window + 1)
-            ids = text.ids[np.minimum(places, num_predicted)]
+            ids = text.ids.windows(starts + first, window + 1)
             found, state = self._score(tf.constant(ids), state)
             losses.append(found.numpy()[: length - first])
         of_rows = np.concatenate(losses).T
-        return np.concatenate([of_rows[0], of_rows[1:, context:].ravel()])[:num_predicted][-len(text.targets) :]
+        return np.concatenate([of_rows[0], of_rows[1:, context:].ravel()])[:num_predicted][-text.num_targets :]
 
     def _score_in_graph(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Returns `-ln p` of the targets of windows `[R, T+1] int32`, `[T, R] float32`, and the next state."""

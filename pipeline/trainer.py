@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.errors import InputError
+from data.ids import Ids
 from data.windows import Windows, stacked
 from pipeline import optimizers
 from pipeline.cells import State
@@ -115,9 +116,7 @@ class Trainer(tf.Module):
         """Minibatches trained at the end of the run; with a time limit, an estimate until the time is over."""
         return int(self.time_limit.last_step) if self.time_limit else self._longest
 
-    def train(
-        self, ids: np.ndarray, before_call: Callable[[int, int], None] = lambda first, last: None
-    ) -> Iterator[Progress]:
+    def train(self, ids: Ids, before_call: Callable[[int, int], None] = lambda first, last: None) -> Iterator[Progress]:
         """Trains from the current step to the end of the run; yields the progress after each call.
 
         An epoch that was stopped after its last call, before it was reported, is yielded first.
@@ -127,10 +126,8 @@ class Trainer(tf.Module):
           DivergenceError: a loss or norm is not finite.
         """
         per_epoch = self.windows.steps_per_epoch
-        with tf.device(HOST):  # where tf.data runs
-            text = tf.constant(ids)
         stack_size = min(per_epoch, self._minibatches_per_call)
-        calls = stacked(self.windows, text, self.step, self._longest, stack_size=stack_size)
+        calls = stacked(self.windows, ids, self.step, self._longest, stack_size=stack_size)
         if self._has_unreported_epoch:
             first_step = (self._num_epochs_ended - 1) * per_epoch
             progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)

@@ -13,11 +13,14 @@ if not os.environ.get('CHARRNN_TEST_GPU'):
 # isort: split
 import pathlib
 import signal
+from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
 
+from data import stored_text
 from data.corpus import text_sha256
+from data.stored_text import StoredText
 from data.vocabulary import Vocabulary
 from export.artifact.exporter import export
 from pipeline import run_directory
@@ -52,6 +55,24 @@ def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, 
     sha256 = text_sha256(text)
     record = run_directory.RunRecord(config, vocabulary, sha256, tuple(counts[c] for c in vocabulary.characters))
     run_directory.write(run_dir, record, len(text), datetime.datetime.now(datetime.UTC))
+
+
+class Pieces:
+    """The pieces of a text, as a source to store."""
+
+    newlines = 'space'
+    num_documents = 1
+
+    def __init__(self, *pieces: str):
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pieces)
+
+
+def stored(text: str) -> StoredText:
+    """Returns `text` as `corpus.load` does."""
+    return stored_text.temporary(Pieces(text))
 
 
 @pytest.fixture(scope='session')

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.ids import Ids
 from data.windows import Windows
 from pipeline import devices
 from pipeline.config import ModelConfig, TrainingConfig
@@ -38,7 +39,7 @@ def device() -> str:
 @pytest.mark.parametrize('name', VARIANTS)
 def test_gpu_trains_as_the_cpu(name):
     """The losses of two epochs, compiled on the GPU and step by step on the CPU."""
-    ids = np.random.default_rng(0).integers(0, V, N).astype(np.int32)
+    ids = Ids.of(np.random.default_rng(0).integers(0, V, N))
     found = [progress.loss for progress in _trainer(jit=True, **VARIANTS[name]).train(ids)]
     with tf.device('CPU:0'):
         expected = [progress.loss for progress in _trainer(jit=False, **VARIANTS[name]).train(ids)]

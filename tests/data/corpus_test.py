@@ -1,5 +1,6 @@
 """Text from every kind of corpus, and errors if there is none."""
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -7,14 +8,16 @@ import http.server
 import io
 import os
 import pathlib
+import re
 import threading
 import zipfile
 
 import pytest
 
-from data import corpus
+from data import corpus, encodings
 from data.download import Remote
 from data.errors import InputError
+from data.reading import ReadingConfig
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def _write_zip(path: pathlib.Path, members: dict[str, str | bytes]) -> str:
 
 
 def load(name: str, **options) -> str:
-    return corpus.load(name, **options).text
+    return str(corpus.load(ReadingConfig(name, **options)).text)
 
 
 def _message(name: str, **options) -> str:
@@ -141,7 +144,7 @@ def test_hidden_members_of_a_zip_are_left_out(tmp_path):
 def test_documents_are_counted(tmp_path):
     _write(tmp_path / 'a.txt', 'a')
     _write_zip(tmp_path / 'b.zip', {'c.txt': 'c', 'd.txt': 'd'})
-    assert corpus.load(str(tmp_path)).num_documents == 3
+    assert corpus.load(ReadingConfig(str(tmp_path))).text.header.num_documents == 3
 
 
 def test_all_files_that_cannot_be_used_are_named(tmp_path):
@@ -184,10 +187,10 @@ def test_text_from_a_pipe_cannot_be_read_again(tmp_path):
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=('abc',))
     writer.start()
-    found = corpus.load(str(path))
+    found = corpus.load(ReadingConfig(str(path)))
     writer.join()
-    assert (found.text, found.can_be_read_again) == ('abc', False)
-    assert corpus.load(_write(tmp_path / 'a.txt', 'abc')).can_be_read_again
+    assert (str(found.text), found.can_be_read_again) == ('abc', False)
+    assert corpus.load(ReadingConfig(_write(tmp_path / 'a.txt', 'abc'))).can_be_read_again
 
 
 def test_byte_order_mark_within_a_text_is_dropped(tmp_path):
@@ -318,6 +321,52 @@ def test_text_in_a_named_encoding_is_read(tmp_path):
 def test_max_characters_counts_characters_after_normalisation(tmp_path, newlines, max_characters, text):
     path = _write(tmp_path / 'a.txt', '\ufeff\r\n\r\n分🎵开')
     assert load(path, newlines=newlines, max_characters=max_characters) == text
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 7])
+@pytest.mark.parametrize('newlines', ['space', 'keep'])
+def test_pieces_of_any_size_make_the_same_text(tmp_path, monkeypatch, size, newlines):
+    for name, content in (('a', '\ufeff分\r\n\r🎵\r'), ('b', '\n a\r'), ('c', ''), ('d', '\n\n')):
+        _write(tmp_path / f'{name}.txt', content)
+    _write(tmp_path / 'e.gz', gzip.compress('开\r\n'.encode()))
+    _write_zip(tmp_path / 'f.zip', {'a.txt': 'x\r', 'b.txt': '\ny'})
+    whole = load(str(tmp_path), newlines=newlines)
+    joined = '\n'.join(['分\r\n\r🎵\r', '\n a\r', '', '\n\n', '开\r\n', 'x\r', '\ny'])
+    keep = newlines == 'keep'
+    assert whole == (re.sub('\r\n|\r', '\n', joined) if keep else re.sub('[\r\n]', ' ', joined))
+    monkeypatch.setattr(encodings, '_CHUNK', size)
+    assert load(str(tmp_path), newlines=newlines) == whole
+    for count in range(1, len(whole)):
+        assert load(str(tmp_path), newlines=newlines, max_characters=count) == whole[:count]
+
+
+def test_max_characters_reads_no_further(tmp_path, monkeypatch):
+    """What comes after, here bytes that are no text, is not looked at."""
+    monkeypatch.setattr(encodings, '_CHUNK', 4)
+    assert load(_write(tmp_path / 'a.txt', b'abcdefgh\xff'), max_characters=5) == 'abcde'
+
+
+def test_folder_of_encoded_text_is_a_corpus(tmp_path):
+    text = '分\r\n开 ' * 5
+    path = _write(tmp_path / 'a.txt', text)
+    corpus.encode(ReadingConfig(path, newlines='keep'), tmp_path / 'x')
+    encoded = ReadingConfig(str(tmp_path / 'x'), newlines='keep')
+    found, plain = corpus.load(encoded), corpus.load(ReadingConfig(path, newlines='keep'))
+    assert (str(found.text), found.text.sha256) == (str(plain.text), plain.text.sha256)
+    assert str(corpus.load(dataclasses.replace(encoded, max_characters=4)).text) == '分\n开 '
+    assert 'was encoded with newlines=keep: give --newlines=keep' in _message(str(tmp_path / 'x'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'), [('x', "out='{}/x' exists"), ('no/a', 'cannot be written'), ('y', 'is encoded already')]
+)
+def test_text_that_cannot_be_encoded_is_refused(tmp_path, name, message):
+    source = ReadingConfig(_write(tmp_path / 'a.txt', 'abc'))
+    corpus.encode(source, tmp_path / 'x')
+    _write(tmp_path / 'no', 'a file')
+    again = ReadingConfig(str(tmp_path / 'x')) if name == 'y' else source
+    with pytest.raises(InputError, match=re.escape(message.format(tmp_path))):
+        corpus.encode(again, tmp_path / name)
 
 
 def test_unknown_corpus_is_refused_with_the_known_names():

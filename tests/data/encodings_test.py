@@ -1,10 +1,14 @@
 """Bytes that are not the text they are said to be: located, with advice that works."""
 
+import contextlib
+import io
+import random
 import re
 
 import pytest
 
-from data.encodings import candidates, decode
+from data import encodings
+from data.encodings import candidates
 from data.errors import InputError
 
 SENTENCES = {
@@ -24,6 +28,10 @@ SENTENCES = {
     'English': ('Copyright © 2019 by the author. Nothing else is special in this text.', ['cp1252']),
 }
 CASES = [(sentence, encoding) for sentence, encodings in SENTENCES.values() for encoding in encodings]
+
+
+def decode(content: bytes, label: str, encoding: str, errors: str = 'strict') -> str:
+    return ''.join(encodings.decode(io.BytesIO(content), label, encoding, errors))
 
 
 def _message(content: bytes, encoding: str = 'utf-8') -> str:
@@ -136,3 +144,39 @@ def test_codec_that_is_not_a_text_encoding_is_refused(encoding):
     message = _message(b'a', encoding)
     for part in (repr(encoding), 'utf-8', 'gb18030'):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    'encoding', ['utf-8', 'utf-16', 'utf-32-be', 'gb18030', 'big5', 'shift_jis', 'cp1252', 'utf-7']
+)
+@pytest.mark.parametrize('size', [1, 2, 5])
+def test_pieces_of_any_size_decode_to_the_same_text(monkeypatch, encoding, size):
+    """Sound texts, and random bytes with `replace` or the same error."""
+    monkeypatch.setattr(encodings, '_CHUNK', size)
+    for text in ('分开了', 'été', 'plain'):
+        content = text.encode(encoding, 'ignore')
+        assert decode(content, 'x', encoding) == content.decode(encoding)
+    content = random.Random(encoding).randbytes(60)
+    with contextlib.suppress(InputError):  # NUL, or half of a surrogate pair
+        assert decode(content, 'x', encoding, 'replace') == content.decode(encoding, 'replace').replace('\ufeff', '')
+    with pytest.raises(UnicodeDecodeError) as expected:
+        (content + b'\xff\xff\xff').decode('utf-8')
+    at = expected.value.start
+    assert f'byte {content[at]:#04x} at offset {at} ' in _message(content + b'\xff\xff\xff')
+
+
+@pytest.mark.parametrize('size', [1, 3, 1 << 20])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16', 'gb18030'])
+def test_nul_character_is_located_in_any_piece(monkeypatch, size, encoding):
+    monkeypatch.setattr(encodings, '_CHUNK', size)
+    content = '分a\0b'.encode(encoding)
+    at = content.index(b'a') + len('a'.encode(encoding)) - len(''.encode(encoding))
+    assert f'has a NUL character at byte {at} in {encoding}' in _message(content, encoding)
+
+
+def test_damage_far_from_the_start_is_located(monkeypatch):
+    """Advice is based on the start of a long text only."""
+    monkeypatch.setattr(encodings, '_MOST_ADVISED', 100)
+    monkeypatch.setattr(encodings, '_CHUNK', 64)
+    message = _message('春天'.encode() * 100 + b'\xff')
+    assert 'byte 0xff at offset 600 cannot be decoded. All before it can be decoded' in message

@@ -10,7 +10,14 @@ import pytest
 from data import program
 from tests.conftest import ROOT
 
-PROGRAMS = ['pipeline.train', 'pipeline.evaluate', 'export.saved_model', 'export.generate', 'export.serve']
+PROGRAMS = [
+    'data.encode',
+    'pipeline.train',
+    'pipeline.evaluate',
+    'export.saved_model',
+    'export.generate',
+    'export.serve',
+]
 
 
 @pytest.mark.parametrize('name', PROGRAMS)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
-from data.vocabulary import Vocabulary
+from data.vocabulary import ABSENT, Vocabulary
 
 # In the order of their code points: U+000A, U+0020, U+0061, U+4E0D, U+5206, U+5F00, U+FF01, U+1F3B5, U+20BB7, U+10FFFD.
 CHARACTERS = '\n a不分开！🎵𠮷\U0010fffd'
@@ -166,20 +166,9 @@ def test_unknown_character_in_the_graph_equals_python(characters):
     assert ids == [vocabulary.encode(text).tolist() for text in texts]
 
 
-def test_encode_any_counts_unknown_characters():
-    """They become U+FFFD if the vocabulary has it, like a U+FFFD of the text itself; otherwise they are left out."""
-    with_unknown, without = Vocabulary('分开\ufffd', has_unknown=True), Vocabulary('分开')
-    assert [x.tolist() if hasattr(x, 'tolist') else x for x in with_unknown.encode_any('分囧\ufffd开')] == [
-        [0, 2, 2, 1],
-        2,
-    ]
-    assert [x.tolist() if hasattr(x, 'tolist') else x for x in without.encode_any('分囧\ufffd开')] == [[0, 1], 2]
-
-
 @pytest.mark.parametrize('has_unknown', [False, True])
-def test_long_text_is_read_in_chunks_that_change_nothing(monkeypatch, has_unknown):
-    """Against a dictionary; 3 characters at a time."""
-    monkeypatch.setattr('data.chunks._SIZE', 3)
+def test_table_gives_the_id_of_each_character(has_unknown):
+    """Against a dictionary."""
     text = '分开🎵abba开\n' * 5 + 'x'
     counts = collections.Counter(text)
     found = Vocabulary.from_text(text, min_count=2 if has_unknown else 1)
@@ -187,16 +176,9 @@ def test_long_text_is_read_in_chunks_that_change_nothing(monkeypatch, has_unknow
     assert found.characters == ''.join(sorted(kept))
     ids = {c: n for n, c in enumerate(found.characters)}
     expected = [ids.get(c, found.unknown_id) for c in text]
-    encoded = found.encode(text, dtype=found.dtype)
-    assert encoded.dtype == np.uint8
-    assert encoded.tolist() == found.encode(text).tolist() == expected
+    assert found.table(text).tolist() == found.encode(text).tolist() == expected
     assert found.knows(text) == (not has_unknown)
-    any_ids, num_unknown = found.encode_any('囧' + text + '囧')
-    assert any_ids.tolist() == ([ids['\ufffd'], *expected, ids['\ufffd']] if has_unknown else expected)
-    assert num_unknown == (3 if has_unknown else 2)
-    if not has_unknown:
-        with pytest.raises(InputError, match=r"text contains '囧' \(U\+56E7\)"):
-            found.encode(text + '囧')
+    assert found.table('囧').tolist() == [ids['\ufffd'] if has_unknown else ABSENT]
 
 
 @pytest.mark.parametrize(
@@ -205,5 +187,4 @@ def test_long_text_is_read_in_chunks_that_change_nothing(monkeypatch, has_unknow
 def test_ids_have_the_smallest_type_that_holds_them(size, dtype):
     vocabulary = Vocabulary(''.join(map(chr, [n for n in range(70_000) if not 0xD800 <= n < 0xE000][:size])))
     assert vocabulary.dtype == dtype
-    ids = vocabulary.encode(vocabulary.characters, dtype=dtype)
-    np.testing.assert_array_equal(ids, np.arange(size))
+    np.testing.assert_array_equal(vocabulary.encode(vocabulary.characters).astype(dtype), np.arange(size))

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
+from data.ids import Ids
 from data.windows import Windows, minibatches, stacked
 
 Minibatches = list[tuple[np.ndarray, np.ndarray]]
@@ -22,7 +23,7 @@ def _places(ids: np.ndarray) -> np.ndarray:
 
 
 def _stream(windows: Windows, first_step: int, last_step: int, **shard: int) -> Minibatches:
-    ids = tf.constant(_ids(windows.num_characters))
+    ids = Ids.of(_ids(windows.num_characters))
     return list(minibatches(windows, ids, first_step, last_step, **shard).as_numpy_iterator())
 
 
@@ -148,8 +149,7 @@ def test_range_started_later_yields_the_same_minibatches(sampling, first_step):
 def test_minibatch_of_a_step_needs_no_pipeline(sampling):
     windows = Windows(100, 3, 5, sampling, seed=4)
     alone = [
-        tuple(x.numpy() for x in windows.minibatch(tf.constant(_ids(100)), tf.constant(step, tf.int64)))
-        for step in range(8)
+        tuple(x.numpy() for x in windows.minibatch(Ids.of(_ids(100)), tf.constant(step, tf.int64))) for step in range(8)
     ]
     _assert_same(alone, _stream(windows, 0, 8))
 
@@ -183,7 +183,7 @@ def test_shards_are_rows_of_the_whole_minibatch(sampling, num_shards):
 
 def test_shards_of_different_sizes_are_refused():
     with pytest.raises(InputError, match=re.escape('batch_size=6 must be a multiple of num_shards=4')):
-        minibatches(Windows(200, 6, 5), tf.constant(_ids(200)), 0, 1, num_shards=4)
+        minibatches(Windows(200, 6, 5), Ids.of(_ids(200)), 0, 1, num_shards=4)
 
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
@@ -200,7 +200,7 @@ def test_shards_of_different_sizes_are_refused():
     ],
 )
 def test_stacks_hold_the_same_minibatches_and_end_with_the_epoch(sampling, first_step, last_step, stack_size, counts):
-    windows, ids = Windows(100, 3, 5, sampling), tf.constant(_ids(100))
+    windows, ids = Windows(100, 3, 5, sampling), Ids.of(_ids(100))
     stacks = list(stacked(windows, ids, first_step, last_step, stack_size=stack_size).as_numpy_iterator())
     assert [count for *_, count in stacks] == counts
     unstacked = [(inputs[i], targets[i]) for inputs, targets, count in stacks for i in range(count)]
@@ -212,12 +212,12 @@ def test_stacks_hold_the_same_minibatches_and_end_with_the_epoch(sampling, first
 
 def test_end_of_an_iterator_does_not_wait_for_the_tuner():
     """It waited about as long as the iterator had lived, so this test does not measure time."""
-    assert not stacked(Windows(100, 4, 8), tf.range(100), 0, 3, stack_size=2).options().autotune.enabled
+    assert not stacked(Windows(100, 4, 8), Ids.of(np.arange(100)), 0, 3, stack_size=2).options().autotune.enabled
 
 
 def test_stacks_have_one_static_shape():
     """Or the training loop would be compiled anew for the last stack of an epoch."""
-    inputs, targets, count = stacked(Windows(100, 3, 5), tf.constant(_ids(100)), 0, 12, stack_size=4).element_spec
+    inputs, targets, count = stacked(Windows(100, 3, 5), Ids.of(_ids(100)), 0, 12, stack_size=4).element_spec
     assert inputs == targets == tf.TensorSpec([4, 3, 5], tf.int32)
     assert count == tf.TensorSpec([], tf.int32)
 

@@ -109,9 +109,11 @@ def test_makefile_looks_for_the_same_driver():
 
 
 _TWO_CPUS = """
+import numpy as np
 import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices('CPU')
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from data.ids import Ids
 from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline.config import ModelConfig, TrainingConfig
@@ -124,7 +126,7 @@ vocabulary = Vocabulary('abcd')
 with tf.device('CPU:1'):
     model = CharRNN(ModelConfig(hidden_size=8, init_scale=1.0), 4, seed=1)
     trainer = Trainer(model, Windows(60, 2, 5), TrainingConfig(num_epochs=2, jit=False))
-    ids = list(range(4)) * 15
+    ids = Ids.of(np.arange(60) % 4)
     for _ in trainer.train(ids):
         pass
     samples = Samples(model, vocabulary)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.ids import Ids
 from pipeline.config import ModelConfig
 from pipeline.dataset import EncodedText
 from pipeline.dynamic_evaluation import DynamicScorer
@@ -23,7 +24,7 @@ MODELS = {
 def _text(count: int, num_context: int = 0) -> EncodedText:
     """Each character is one of two that may follow the one before."""
     ids = (np.random.default_rng(count).integers(1, 3, count).cumsum() % V).astype(np.int32)
-    return EncodedText(ids, num_context, count - num_context, 0)
+    return EncodedText(Ids.of(ids), num_context, count - num_context, 0)
 
 
 def _by_hand(config: ModelConfig, ids: np.ndarray) -> tuple[list[float], int]:
@@ -66,7 +67,7 @@ def test_losses_equal_the_rule(name, count, num_context):
     scorer = DynamicScorer(model, jit=name == 'rnn')
     scorer.losses(_text(20), 1.0)  # the next text begins with the trained weights again
     found = scorer.losses(text, RATE)
-    expected, _ = _by_hand(MODELS[name], text.ids)
+    expected, _ = _by_hand(MODELS[name], text.ids[:])
     np.testing.assert_allclose(found, expected[-len(text.targets) :], rtol=2e-3)
     for variable, value in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
@@ -81,7 +82,7 @@ def test_rate_of_zero_is_the_static_evaluation():
 def test_weights_that_are_worse_than_guessing_are_set_back():
     """Those of a model so bad that it happens every few segments."""
     text, config = _text(100), ModelConfig(hidden_size=12, init_scale=2.0)
-    expected, set_back = _by_hand(config, text.ids)
+    expected, set_back = _by_hand(config, text.ids[:])
     assert set_back > 5
     found = DynamicScorer(CharRNN(config, V, seed=2), jit=False).losses(text, RATE)
     np.testing.assert_allclose(found, expected, rtol=1e-2)
@@ -90,5 +91,5 @@ def test_weights_that_are_worse_than_guessing_are_set_back():
 def test_repeated_text_gets_easier():
     ids = np.tile(np.arange(V, dtype=np.int32), 60)
     scorer = DynamicScorer(CharRNN(MODELS['rnn'], V, seed=2), jit=False)
-    losses = scorer.losses(EncodedText(ids, 0, len(ids), 0), 1.0)
+    losses = scorer.losses(EncodedText(Ids.of(ids), 0, len(ids), 0), 1.0)
     assert losses[-50:].mean() < 0.2 * losses[:50].mean()

@@ -12,11 +12,11 @@ from pipeline.config import Config
 from pipeline.dataset import EncodedText
 from pipeline.evaluator import Methods
 from pipeline.run_directory import RunRecord
-from tests.conftest import TEXT
+from tests.conftest import TEXT, stored
 
 
 def _text(text: str, vocabulary: Vocabulary, before: str = '') -> EncodedText:
-    return EncodedText.from_text(text, vocabulary, 'x', before)
+    return EncodedText.of(stored(text), vocabulary, 'x', [stored(before)] if before else [])
 
 
 def test_baselines_and_caches_are_beside_the_model(model, vocabulary):

@@ -99,7 +99,7 @@ def test_perplexities_on_the_corpus_of_the_section(order, expected):
     if not path.exists():
         pytest.skip('CHARRNN_DATA_HOME names no folder that holds jaychou_lyrics.txt.zip')
     dataset = Dataset.load(DataConfig(corpus=str(path), valid_fraction=0.1, min_count=2))
-    model = _model(dataset.ids, len(dataset.vocabulary), order)
+    model = _model(np.asarray(dataset.ids), len(dataset.vocabulary), order)
     valid = dataset.valid
-    nats = -model.log_probabilities(valid.ids)[-len(valid.targets) :].mean()
+    nats = -model.log_probabilities(np.asarray(valid.ids))[-len(valid.targets) :].mean()
     assert np.exp(nats) == pytest.approx(expected, rel=5e-3)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
+from data.ids import Ids
 from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline import run, run_directory
@@ -29,7 +30,7 @@ from tests.conftest import TEXT, write_record
 pytestmark = pytest.mark.slow
 
 VOCABULARY = Vocabulary.from_text(TEXT)
-IDS = VOCABULARY.encode(TEXT)
+IDS = Ids.of(VOCABULARY.encode(TEXT))
 LOSSES = [5.0, 4.0, 4.5, 4.0, float('nan'), 3.0, 2.0]  # the best is the second; a tie is no improvement
 EVERY_30_SECONDS = Interval(0, 30)
 
@@ -334,7 +335,7 @@ def test_epoch_worse_than_guessing_is_reported_once(tmp_path, capsys, settings, 
 def test_evaluation_does_not_change_training(tmp_path):
     evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in (1, 0))
     scorer = Scorer(evaluated.model)
-    _train(tmp_path / 'evaluated', evaluated, lambda _: scorer.nats(EncodedText(IDS[:50], 0, 50, 0)))
+    _train(tmp_path / 'evaluated', evaluated, lambda _: scorer.nats(EncodedText(Ids.of(IDS[:50]), 0, 50, 0)))
     _train(tmp_path / 'alone', alone, None)
     for ours, theirs in zip(evaluated.model.variables, alone.model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from data.ids import Ids
 from data.vocabulary import Vocabulary
 from pipeline import scorer
 from pipeline.config import ModelConfig
@@ -13,6 +14,7 @@ from pipeline.dataset import EncodedText
 from pipeline.model import CharRNN
 from pipeline.perplexity import perplexity, uniform_nats, unigram_nats
 from pipeline.scorer import Scorer
+from tests.conftest import stored
 
 
 def _nats_by_hand(model, ids) -> float:
@@ -35,7 +37,7 @@ def _ids(model, count: int) -> np.ndarray:
 
 
 def _text(ids: np.ndarray, num_context: int = 0) -> EncodedText:
-    return EncodedText(ids, num_context, len(ids) - num_context, 0)
+    return EncodedText(Ids.of(ids), num_context, len(ids) - num_context, 0)
 
 
 def test_every_character_but_the_first_is_predicted_once(model):
@@ -54,7 +56,10 @@ def test_context_keeps_a_model_out_of_the_state_that_a_cold_start_locks_it_into(
         name = variable.name.split(':')[0]
         variable.assign(values.get(name, np.zeros(variable.shape)))
     held_out, vocabulary = 'a' * 2500, Vocabulary('ab')
-    cold, warm = (EncodedText.from_text(held_out, vocabulary, 'x', before) for before in ('', 'b' + 'a' * 999))
+    cold, warm = (
+        EncodedText.of(stored(held_out), vocabulary, 'x', [stored(before)] if before else [])
+        for before in ('', 'b' + 'a' * 999)
+    )
     assert Scorer(model).nats(cold) > 9
     assert Scorer(model).nats(warm) < 0.01
 

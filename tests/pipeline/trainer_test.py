@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.ids import Ids
 from data.vocabulary import Vocabulary
 from data.windows import Windows, minibatches, stacked
 from pipeline import trainer as trainer_module
@@ -19,7 +20,7 @@ from tests.conftest import TEXT
 pytestmark = pytest.mark.slow
 
 B, T, H = 4, 6, 12
-IDS = Vocabulary.from_text(TEXT).encode(TEXT)
+IDS = Ids.of(Vocabulary.from_text(TEXT).encode(TEXT))
 
 
 def _trainer(sampling: str = 'random', *, model: dict | None = None, num_epochs: int = 1, **config) -> Trainer:
@@ -58,7 +59,7 @@ def test_updates_equal_the_equations(sampling, jit, clip_norm, monkeypatch):
     progress = next(iter(trainer.train(IDS)))
 
     losses, norms, state = [], [], (np.zeros([B, H]),)
-    for inputs, targets in minibatches(trainer.windows, tf.constant(IDS), 0, 3).as_numpy_iterator():
+    for inputs, targets in minibatches(trainer.windows, IDS, 0, 3).as_numpy_iterator():
         before = state if sampling == 'consecutive' else (np.zeros([B, H]),)
         loss, gradients, state = oracle.loss_and_gradients(truth, inputs, targets, before)
         truth = oracle.clipped_sgd(truth, gradients, 20.0, clip_norm)
@@ -86,7 +87,7 @@ def test_learning_rate_falls_over_all_minibatches_of_the_run(monkeypatch):
     rates = first * np.where(numbers < rising, (numbers + 1) / rising, cosine)
     truth, zero = {name: value.astype(float) for name, value in _weights(trainer).items()}, (np.zeros([B, H]),)
     progress = _run(trainer)
-    batches = minibatches(trainer.windows, tf.constant(IDS), 0, num_updates).as_numpy_iterator()
+    batches = minibatches(trainer.windows, IDS, 0, num_updates).as_numpy_iterator()
     for rate, (inputs, targets) in zip(rates, batches, strict=True):
         _, gradients, _ = oracle.loss_and_gradients(truth, inputs, targets, zero)
         truth = oracle.clipped_sgd(truth, gradients, rate, trainer.config.clip_norm)
@@ -108,7 +109,7 @@ def test_gradients_flow_back_through_bptt_windows(num_windows, cell):
     config = ModelConfig(hidden_size=H, init_scale=0.3, cell=cell)
     trainer = Trainer(CharRNN(config, len(set(TEXT)), seed=1), windows, TrainingConfig(num_epochs=2, learning_rate=5.0))
     model = CharRNN(config, len(set(TEXT)), seed=1)
-    epochs = list(trainer.train(ids))
+    epochs = list(trainer.train(Ids.of(ids)))
 
     rows = ids.reshape(B, -1)
     losses = []
@@ -167,7 +168,7 @@ def test_division_of_an_epoch_into_calls_changes_no_bit(sampling, jit):
     for cuts in ([size], [5, 6, size], range(1, size + 1)):
         trainer = _trainer(sampling, jit=jit)
         for last in cuts:
-            call = next(iter(stacked(trainer.windows, tf.constant(IDS), trainer.step, last, stack_size=size)))
+            call = next(iter(stacked(trainer.windows, IDS, trainer.step, last, stack_size=size)))
             progress = trainer._train_call(*call, start=0.0)
         assert progress.epoch_ended
         ends.append((trainer, progress.loss, progress.global_norm))
@@ -303,7 +304,7 @@ def test_averaging_does_not_change_training():
 def test_reset_rows_start_from_a_zero_state():
     """At a rate of almost 1 every row is reset."""
     state = (tf.random.stateless_normal([B, H], [1, 2]),)
-    inputs, targets = next(iter(minibatches(_trainer().windows, tf.constant(IDS), 0, 1)))
+    inputs, targets = next(iter(minibatches(_trainer().windows, IDS, 0, 1)))
     always, never = _trainer('consecutive', state_reset_rate=1 - 1e-12), _trainer('consecutive')
     carried, _, _, _ = never._gradients(inputs, targets, state)
     from_zero, _, _, _ = never._gradients(inputs, targets, never.model.zero_state(B))
@@ -315,7 +316,7 @@ def test_context_windows_of_reset_rows_start_from_a_zero_state():
     """The state that is carried on is the one after the first context window, read from zero."""
     trainer = _trainer('consecutive', bptt_windows=2, state_reset_rate=1 - 1e-12)
     trainer.optimizer.iterations.assign(1)
-    inputs, targets = next(iter(minibatches(trainer.windows, tf.constant(IDS), 1, 2)))
+    inputs, targets = next(iter(minibatches(trainer.windows, IDS, 1, 2)))
     *_, carried = trainer._gradients(inputs, targets, (tf.random.stateless_normal([B, H], [1, 2]),))
     _, expected = trainer.model(inputs[:, :T], trainer.model.zero_state(B))
     np.testing.assert_array_equal(carried[0], expected[0])

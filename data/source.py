@@ -1,0 +1,109 @@
+"""The characters of the documents of a corpus, decoded and normalised in pieces."""
+
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+from data import documents, encodings
+from data.errors import InputError
+from data.progress import Progress
+from data.reading import ReadingConfig
+
+
+class Source:
+    """The text of a corpus, whose pieces are read from files."""
+
+    def __init__(self, paths: list[pathlib.Path], reading: ReadingConfig, member: str | None = None):
+        """`member` is the only file of a zip file to read, without the first blank of each line; None: all."""
+        self.paths = paths
+        self.reading = reading
+        self.member = member
+        self.newlines = reading.newlines
+        self.num_documents = 0
+        """That have been read."""
+        self._states: list[tuple[int, int]] | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all files; 0 for a pipe."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    def must_not_change(self) -> None:
+        """From now on, a file that changes before the last piece is read is an error."""
+        self._states = self._current_states()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the text in pieces.
+
+        Raises:
+          InputError: with the messages of all files that cannot be used.
+        """
+        text = self._decoded()
+        if self.member:
+            text = _without_leading_blanks(text)
+        text = _with_line_feeds(text) if self.newlines == 'keep' else _with_spaces(text)
+        yield from _beginning(text, self.reading.max_characters) if self.reading.max_characters else text
+        if self._states is not None and self._states != self._current_states():
+            raise InputError('the text was changed while it was read: start again when it is complete.')
+
+    def _current_states(self) -> list[tuple[int, int]]:
+        """Returns the size and the time of the last change of each file."""
+        return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in self.paths)]
+
+    def _decoded(self) -> Iterator[str]:
+        """Yields the texts of all documents, with a line feed between two."""
+        self.num_documents = 0
+        problems: list[str] = []
+        progress, bytes_before = Progress('encoding the text', self.num_bytes), 0
+        for path in self.paths:
+            try:
+                for document in documents.read(path):
+                    if self.member and document.name != f'{path}/{self.member}':
+                        continue
+                    if self.num_documents:
+                        yield '\n'
+                    self.num_documents += 1
+                    pieces = encodings.decode(
+                        document, document.name, self.reading.encoding, self.reading.encoding_errors
+                    )
+                    for piece in pieces:
+                        progress.update(bytes_before + document.bytes_read)
+                        if not problems:
+                            yield piece
+            except InputError as error:
+                problems.append(str(error))
+            bytes_before += path.stat().st_size
+        if len(problems) > 1:
+            problems.insert(0, f'{len(problems)} of {len(self.paths)} files cannot be used:')
+        if problems:
+            raise InputError('\n  '.join(problems))
+
+
+def _without_leading_blanks(pieces: Iterator[str]) -> Iterator[str]:
+    line_starts = True
+    for piece in filter(None, pieces):
+        own = piece.removeprefix(' ') if line_starts else piece
+        yield own.replace('\n ', '\n')
+        line_starts = piece.endswith('\n')
+
+
+def _with_spaces(pieces: Iterator[str]) -> Iterator[str]:
+    for piece in pieces:
+        yield piece.replace('\n', ' ').replace('\r', ' ')
+
+
+def _with_line_feeds(pieces: Iterator[str]) -> Iterator[str]:
+    carried = ''  # a carriage return, which a line feed may follow in the next piece
+    for piece in itertools.chain(filter(None, pieces), ['']):  # the last one takes what is carried
+        whole = carried + piece
+        carried = '\r' if piece.endswith('\r') else ''
+        yield whole.removesuffix(carried).replace('\r\n', '\n').replace('\r', '\n')
+
+
+def _beginning(pieces: Iterator[str], num_characters: int) -> Iterator[str]:
+    left = num_characters
+    for piece in pieces:
+        yield piece[:left]
+        left -= len(piece)
+        if left <= 0:
+            return
