@@ -5,6 +5,8 @@ its step, and every machine computes the same stream.
 """
 
 import dataclasses
+import functools
+from collections.abc import Collection
 
 import tensorflow as tf
 
@@ -121,18 +123,30 @@ def minibatches(
     return tf.data.Dataset.range(first_step, last_step).map(shard_of_step)
 
 
-def stacked(windows: Windows, ids: Ids, first_step: int, last_step: int, *, stack_size: int) -> tf.data.Dataset:
-    """Returns the same minibatches in stacks of up to S = `stack_size` of one epoch, one stack per compiled call.
+def stacked(
+    windows: Windows,
+    ids: Ids,
+    first_step: int,
+    last_step: int,
+    *,
+    stack_size: int,
+    periods: Collection[int] = (),
+) -> tf.data.Dataset:
+    """Returns the same minibatches in stacks of up to S = `stack_size`, one stack per compiled call.
+
+    A stack ends at the end of an epoch, and at each step that is a multiple of one of `periods`.
 
     Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. Zeros pad the stack after the
     first `count` minibatches, so that its shape is constant and the call is compiled once.
     """
-    per_epoch = windows.steps_per_epoch
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        first = tf.maximum(number * per_epoch, first_step)
-        last = tf.minimum((number + 1) * per_epoch, last_step)
-        return minibatches(windows, ids, first, last).batch(stack_size)
+    def between_ends(first: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        ends = [(first // period + 1) * period for period in {windows.steps_per_epoch, *periods}]
+        end = functools.reduce(tf.minimum, ends, tf.constant(last_step, tf.int64))
+        return end, (first, end)
+
+    def minibatches_between(first: tf.Tensor, end: tf.Tensor) -> tf.data.Dataset:
+        return minibatches(windows, ids, first, end).batch(stack_size)
 
     def fill_up(inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         count = tf.shape(inputs)[0]
@@ -144,10 +158,10 @@ def stacked(windows: Windows, ids: Ids, first_step: int, last_step: int, *, stac
             count,
         )
 
-    first_epoch, last_epoch = first_step // per_epoch, -(-last_step // per_epoch)
     options = tf.data.Options()
     # There is nothing to tune, and the tuner's thread sleeps for longer and longer: the end of the iterator, as on a
     # stop request, would wait for it, for up to a minute.
     options.autotune.enabled = False
-    stacks = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch).map(fill_up).prefetch(2)
-    return stacks.with_options(options)
+    ends = tf.data.Dataset.counter().scan(tf.constant(first_step, tf.int64), between_ends)
+    stacks = ends.take_while(lambda first, _: first < last_step).flat_map(minibatches_between)
+    return stacks.map(fill_up).prefetch(2).with_options(options)

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -36,7 +37,12 @@ def write_log(path: pathlib.Path, lines: list[str]) -> None:
 
 def has_log(path: pathlib.Path, command: str) -> bool:
     """Returns whether `path` is a log of `command`."""
-    return path.exists() and path.read_text('utf-8').partition('\n')[0] == f'$ {command}'
+    return path.exists() and path.read_text('utf-8').partition('\n')[0] in (f'$ {command}', f'$ {as_before(command)}')
+
+
+def as_before(command: str) -> str:
+    """Returns a command as it was until 25 November 2026: `--sample_every=10` for what is `--sample_every=10ep` now."""
+    return re.sub('(_every=[0-9]+)ep', r'\1', command)
 
 
 def _cpu() -> str:

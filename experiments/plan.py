@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PRESETS = pathlib.Path('pipeline/presets')  # relative to the root of the checkout
 SECTION = ('--corpus=jaychou', '--max_characters=10000')
 # Enough points for a curve, and no samples: the corpus may not be printed.
-SILENT = ('--sample_every=10', '--sample_length=0', '--prefixes=')
+SILENT = ('--sample_every=10ep', '--sample_length=0', '--prefixes=')
 HIDDEN_SIZES, RATES, NUM_STEPS = (64, 256, 512), (10, 100, 1000), (16, 35, 70)
 SEEDS, CELL_SEEDS = range(5), range(3)
 CLIPPING_RATES = (100, 10, 1, 0.1)
@@ -74,7 +74,7 @@ def _clipping_off(rate: float) -> Run:
 
 
 def _samples() -> Run:
-    flags = ('--corpus=lyrics', '--sample_every=1', '--sample_length=27', '--prefixes=不分开')
+    flags = ('--corpus=lyrics', '--sample_every=1ep', '--sample_length=27', '--prefixes=不分开')
     return Run('samples', flags)
 
 

@@ -48,7 +48,8 @@ def _jaychou() -> list[Step]:
     for name, flags in (('models', '--checkpoint=latest'), ('all', _ALL)):
         steps.append(_evaluate(f'jaychou-three-{name}', three, flags))
         steps.append(_evaluate(f'jaychou-two-{name}', two, f'{flags} --constants_of={_RUNS}/{three[0]}'))
-    section = '--corpus=jaychou --valid_fraction=0.1 --test_fraction=0.1 --min_count=2 --num_epochs=30 --sample_every=1'
+    section = '--corpus=jaychou --valid_fraction=0.1 --test_fraction=0.1 --min_count=2 --num_epochs=30'
+    section += ' --sample_every=1ep'
     steps.append(_train('jaychou-section', f'{section} {_PRIVATE}'))
     return [*steps, _evaluate('jaychou-section', ['jaychou-section'], '--baselines')]
 
@@ -63,7 +64,8 @@ def _lyrics() -> list[Step]:
 def _shakespeare() -> list[Step]:
     """Two parts, as nanoGPT; three parts once, whose validation part chooses the rate of dynamic evaluation."""
     steps = []
-    large = '--num_layers=2 --hidden_size=512 --dropout=0.5 --learning_rate=0.003 --evaluate_every=5 --num_epochs=1000'
+    large = '--num_layers=2 --hidden_size=512 --dropout=0.5 --learning_rate=0.003 --evaluate_every=5ep'
+    large += ' --num_epochs=1000'
     for minutes, flags in (('3', ''), ('30', f'{large} --max_seconds=1800'), ('60', f'{large} --max_seconds=3600')):
         name = f'shakespeare-{minutes}'
         steps.append(_train(name, _preset('shakespeare', flags)))

@@ -22,7 +22,7 @@ from experiments.plan import SILENT, Run
 from experiments.run import is_done, keep_log
 
 _FLAGS = flags.FLAGS
-_EVERY_EPOCH = ('--sample_every=1', *SILENT[1:])
+_EVERY_EPOCH = ('--sample_every=1ep', *SILENT[1:])
 
 
 def combinations(train: str, vary: list[str]) -> list[Run]:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from data.errors import InputError
 from data.files import write_whole
-from pipeline.config import Interval
+from pipeline.intervals import Interval
 
 _NATS = {'train': 'train_nats_per_character', 'valid': 'nats_per_character'}
 _VALUE = '{}/.ATTRIBUTES/VARIABLE_VALUE'  # of a variable of the trainer
@@ -45,6 +45,8 @@ class _Directory:
         aside = self.path / f'{name}_temp'
         with self._errors(step, aside):
             self.checkpoint.write(str(aside / name))
+            # Without its index, a checkpoint of the same step is gone: never is a part of it with a part of this one.
+            (self.path / f'{name}.index').unlink(missing_ok=True)
             for file in sorted(aside.iterdir(), key=lambda file: file.suffix == '.index'):
                 file.replace(self.path / file.name)
             write_whole(self._record, record)
@@ -73,7 +75,7 @@ class Checkpoints:
         every: Interval,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """`root` holds all variables that resuming needs; `clock` returns seconds.
+        """`root` holds all variables that resuming needs; `every` is in steps or seconds; `clock` returns seconds.
 
         Raises:
           InputError: the directory has a record, but no checkpoint.
@@ -107,18 +109,20 @@ class Checkpoints:
         return None
 
     def is_due(self, step: int) -> bool:
-        """Returns whether the interval, in steps or seconds, has passed since the last save."""
+        """Returns whether the interval has passed since the last save."""
         if self._every.steps:
             return step - self._saved_step >= self._every.steps
         return self._clock() - self._last_save >= self._every.seconds
 
-    def save(self, step: int) -> None:
-        """Saves the state after `step` minibatches, once, and keeps the checkpoint before it.
+    def save(self, step: int, *, again: bool = False) -> None:
+        """Saves the state after `step` minibatches, and keeps the checkpoint before it.
+
+        `again`: also if that step is saved, whose state has changed since.
 
         Raises:
           InputError: it cannot be written, as on a full disk; the checkpoints before are unchanged.
         """
-        if self._saved_step != step:
+        if self._saved_step != step or again:
             before = [path.name for path in self._paths() if step_of(path) < step][1 - _KEPT :]
             names = [*before, f'ckpt-{step}']
             every = ''.join(f'all_model_checkpoint_paths: "{name}"\n' for name in names)
@@ -289,6 +293,6 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
 
 
 def _is_of_an_old_run(path: pathlib.Path) -> bool:
-    """Returns whether a run of 24 November 2026 or before wrote this: it lacks the trainer's `reported_epochs`."""
+    """Returns whether a run of 25 November 2026 or before wrote this: it lacks the trainer's `reported_step`."""
     reader = tf.train.load_checkpoint(str(path))
-    return reader.has_tensor(_VALUE.format('epoch_sums')) and not reader.has_tensor(_VALUE.format('reported_epochs'))
+    return reader.has_tensor(_VALUE.format('epoch_sums')) and not reader.has_tensor(_VALUE.format('reported_step'))

@@ -6,6 +6,7 @@ import re
 from data.errors import InputError
 from data.reading import ReadingConfig
 from data.settings import LARGEST_FLOAT, check_fields, setting
+from pipeline.intervals import UNITS, Interval
 
 SAMPLING = ('random', 'consecutive')
 CELLS = ('rnn', 'gru', 'lstm')
@@ -18,24 +19,7 @@ SCHEDULES = ('constant', 'cosine', 'exponential')
 _LARGEST_NORM = 1e37  # tf.clip_by_global_norm divides by it, and a float32 rounds 1 / 1e38 to 0
 _LARGEST_ADAPTIVE_RATE = 1.0
 _LONGEST_SAMPLE = 1_000_000  # characters
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """A number of steps or of seconds; the other is 0."""
-
-    steps: int
-    seconds: float
-
-
-def parse_interval(text: str) -> Interval:
-    """Parses `500` as 500 steps and `30s` as 30 seconds. Raises `InputError` for anything else."""
-    match = re.fullmatch(r'(\d{1,9})(s?)', text)
-    if not match or not int(match[1]):
-        raise InputError(
-            f'checkpoint_every={text!r} must be a number of steps, such as 500, or of seconds, such as 30s.'
-        )
-    return Interval(0, float(match[1])) if match[2] else Interval(int(match[1]), 0)
+_LONG_EPOCH = 1000  # steps
 
 
 def parse_steps(text: str) -> tuple[int, int] | None:
@@ -216,8 +200,12 @@ class TrainingConfig:
         below=1.0,
     )
     jit: bool = setting(True, 'Compile with XLA: faster, and equal up to rounding.')
-    checkpoint_every: str = setting(
-        '30s', 'Steps or seconds between checkpoints: a number of steps, such as 500, or of seconds, such as 30s.'
+    checkpoint_every: str = setting('30s', f'How often to save. {UNITS}.')
+    log_every: str = setting(
+        '',
+        f'How often the curves get a point, besides each evaluation: the mean since the point before. {UNITS}. Their '
+        'axis counts epochs if this does, else steps. Default: 1ep, or 1000 if an epoch is longer or --evaluate_every '
+        'is not in epochs.',
     )
     profile_steps: str = setting(
         '',
@@ -225,7 +213,9 @@ class TrainingConfig:
         'compiled call, up to 32. On a GPU, XLA compiles another program while it is profiled. '
         '"pip install tensorboard-plugin-profile" shows it.',
     )
-    evaluate_every: int = setting(1, 'Epochs between evaluations on the held-out part. 0: none.', lowest=0)
+    evaluate_every: str = setting(
+        '1ep', f'How often to evaluate on the held-out part, and at the end of the run. {UNITS}. 0: never.'
+    )
     max_evaluate_characters: int = setting(
         0, 'Evaluate on only this many characters from the start of the held-out part. 0: all.', lowest=0
     )
@@ -235,7 +225,7 @@ class TrainingConfig:
         'either case.',
         lowest=0,
     )
-    sample_every: int = setting(50, 'Epochs between text samples. 0: none.', lowest=0)
+    sample_every: str = setting('50ep', f'How often to generate samples, and at the end. {UNITS}. 0: never.')
     sample_length: int = setting(50, 'Characters that a sample adds to its prefix.', lowest=0, highest=_LONGEST_SAMPLE)
     prefixes: tuple[str, ...] = setting(
         ('分开', '不分开'),
@@ -246,16 +236,37 @@ class TrainingConfig:
     def __post_init__(self):
         check_fields(self)
         self._check_optimizer()
-        parse_interval(self.checkpoint_every)
         parse_steps(self.profile_steps)
-        if self.early_stopping_patience and not self.evaluate_every:
-            raise InputError(
-                f'early_stopping_patience={self.early_stopping_patience} counts evaluations, but evaluate_every=0 '
-                f'makes none. Set --evaluate_every to 1 or more, or --early_stopping_patience to 0.'
-            )
+        self._check_intervals()
         if not all(self.prefixes):
             raise InputError(
                 f'prefixes={list(self.prefixes)} contains an empty prefix: each needs one character or more.'
+            )
+
+    def interval(self, name: str) -> Interval:
+        """Returns the value of the field `name`, such as `evaluate_every`."""
+        return Interval.parse(name, getattr(self, name))
+
+    def default_log_every(self, steps_per_epoch: int) -> str:
+        """Returns the value that stands for an empty `log_every`."""
+        evaluates_within_epochs = self.interval('evaluate_every') and not self.interval('evaluate_every').epochs
+        return f'{_LONG_EPOCH}' if evaluates_within_epochs or steps_per_epoch > _LONG_EPOCH else '1ep'
+
+    def _check_intervals(self) -> None:
+        for name in ('checkpoint_every', 'log_every'):
+            if getattr(self, name) and not self.interval(name):
+                raise InputError(f'{name}=0 would never do it: give a number of steps, of seconds or of epochs.')
+        self.interval('sample_every')
+        evaluation = self.interval('evaluate_every')
+        if self.log_every.endswith('ep') and evaluation and not evaluation.epochs:
+            raise InputError(
+                f'evaluate_every={self.evaluate_every} evaluates within epochs, but log_every={self.log_every} counts '
+                f'only whole ones: give both in epochs, or neither.'
+            )
+        if not evaluation and self.early_stopping_patience:
+            raise InputError(
+                f'early_stopping_patience={self.early_stopping_patience} counts evaluations, but evaluate_every=0 '
+                f'makes none. Set --evaluate_every, such as to 1ep, or --early_stopping_patience to 0.'
             )
 
     def _check_optimizer(self) -> None:
@@ -315,7 +326,7 @@ class Config:
             )
         for name in ('evaluate_every', 'max_evaluate_characters', 'early_stopping_patience'):
             value = getattr(self.training, name)
-            if not self.data.has('valid') and value not in (0, getattr(TrainingConfig, name)):
+            if not self.data.has('valid') and value not in (0, '0', getattr(TrainingConfig, name)):
                 raise InputError(
                     f'{name}={value} needs a held-out part to evaluate, but valid_fraction=0 holds out nothing. Set '
                     f'--valid_fraction, such as to 0.1, or --valid_corpus, or leave --{name} out.'
@@ -348,7 +359,15 @@ def differences(old: Config, new: Config) -> dict[str, tuple]:
     then, now = old.to_dict(), new.to_dict()
     # A falling schedule depends on the length of the run.
     may_change = MAY_CHANGE if old.training.schedule == 'constant' else MAY_CHANGE - {'num_epochs'}
+    if not old.training.log_every or not new.training.log_every or _same_axis(old, new):
+        may_change |= {'log_every'}
     return {name: (then[name], now[name]) for name in then if name not in may_change and then[name] != now[name]}
+
+
+def _same_axis(one: Config, other: Config) -> bool:
+    """Returns whether the axis of the curves of both counts epochs, or of both steps."""
+    intervals = (config.training.interval('log_every') for config in (one, other))
+    return len({bool(interval.epochs) for interval in intervals}) == 1
 
 
 def _like(default, value):

@@ -1,12 +1,13 @@
-"""`metrics.jsonl` of a run: the points of its curves, for scripts. One line of JSON for each epoch.
+"""`metrics.jsonl` of a run: the points of its curves, for scripts. One line of JSON for each point.
 
-  epoch, step             epochs and minibatches trained
-  loss, perplexity        of the training part, while the weights moved; nats per character, and its exponential
+  epoch, step             the epoch, and the minibatches trained
+  loss, perplexity        of the training part since the point before, while the weights moved; nats per character, and
+                          its exponential
   global_norm             mean L2 norm of all gradients before clipping
   clipped_fraction        of the minibatches
   learning_rate           of the last update
-  valid_loss, valid_perplexity    of the held-out part, if it was evaluated after this epoch
-  seconds                 that this process trained in this epoch
+  valid_loss, valid_perplexity    of the held-out part, if it was evaluated at this step
+  seconds                 that this process trained since the point before
 
 A number that is not finite is null. The lines of a run that was killed and resumed equal those of an unbroken run, but
 for the seconds.
@@ -22,23 +23,23 @@ from pipeline.perplexity import finite
 NAME = 'metrics.jsonl'
 
 
-def resume(run_dir: pathlib.Path, num_epochs_done: int) -> None:
-    """Removes the lines of later epochs, which a resumed run writes again. Raises `OSError`."""
+def resume(run_dir: pathlib.Path, step: int) -> None:
+    """Removes the lines of later steps, which a resumed run writes again. Raises `OSError`."""
     path = run_dir / NAME
     lines = path.read_text('utf-8').splitlines() if path.exists() else []
-    write_whole(path, ''.join(f'{line}\n' for line in lines if _epoch(line) <= num_epochs_done))
+    write_whole(path, ''.join(f'{line}\n' for line in lines if _step(line) <= step))
 
 
 def append(run_dir: pathlib.Path, epoch: int, step: int, **values: float) -> None:
-    """Writes the line of an epoch. Raises `OSError`."""
+    """Writes the line of a point. Raises `OSError`."""
     line = {'epoch': epoch, 'step': step} | {name: finite(value) for name, value in values.items()}
     with (run_dir / NAME).open('a', encoding='utf-8') as file:
         file.write(json.dumps(line) + '\n')
 
 
-def _epoch(line: str) -> float:
-    """Returns the epoch of a line; that of a line which a kill cut short is infinite."""
+def _step(line: str) -> float:
+    """Returns the step of a line; that of a line which a kill cut short is infinite."""
     try:
-        return json.loads(line)['epoch']
+        return json.loads(line)['step']
     except (ValueError, KeyError, TypeError):
         return math.inf

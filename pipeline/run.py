@@ -20,10 +20,11 @@ from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
 from pipeline import devices, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
-from pipeline.config import Config, parse_interval, parse_steps
+from pipeline.config import Config, parse_steps
 from pipeline.dataset import Dataset, EncodedText
 from pipeline.init_from import transfer_weights
 from pipeline.interrupts import Stopped, StopRequest
+from pipeline.intervals import Due
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.perplexity import perplexity, uniform_nats
@@ -36,6 +37,9 @@ from pipeline.trainer import Progress, Trainer
 _GUESSING_MARGIN = 0.01  # nats; the first weights, before a step, are that close to guessing
 _LARGE_INIT_SCALE = 0.1
 _STOPPING = 'saves after the current minibatches and stops; a second signal stops at once, without saving'
+
+
+ValidLoss = Callable[[Callable[[], None]], float]
 
 
 class Ended(NamedTuple):
@@ -59,7 +63,9 @@ def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
     if run_dir:  # before the errors that another text explains
         _check_same(run_dir, config, dataset)
     windows = _windows(config, len(dataset.training))
-    config = config.replace({'prefixes': dataset.usable_prefixes(config.training.prefixes)})
+    training = config.training
+    log_every = training.log_every or training.default_log_every(windows.steps_per_epoch)
+    config = config.replace({'prefixes': dataset.usable_prefixes(training.prefixes), 'log_every': log_every})
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
         _check_same(run_dir, config, dataset)
@@ -116,7 +122,9 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     device = devices.prepare()
     model = CharRNN(config.model, len(dataset.vocabulary), config.training.seed)
     trainer = Trainer(model, windows, config.training)
-    checkpoints = Checkpoints(run_dir, trainer, parse_interval(config.training.checkpoint_every))
+    per_epoch = windows.steps_per_epoch
+    save_every = config.training.interval('checkpoint_every').without_epochs(per_epoch)
+    checkpoints = Checkpoints(run_dir, trainer, save_every)
     restored = checkpoints.restore()
     epochs_done = trainer.num_epochs_done
     print(f'{_describe(config.data.corpus, dataset, trainer)} on {device}; {run_dir}')
@@ -133,13 +141,15 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     record = RunRecord(longest, dataset.vocabulary, dataset.sha256, dataset.counts)
     run_directory.write(run_dir, record, len(dataset.source.text), datetime.datetime.now(datetime.UTC))
     if trainer.step:
-        print(f'resumes after epoch {epochs_done} of {config.training.num_epochs}')
+        print(_where_it_resumes(trainer))
+    trainer.know_reported_step()
     profiler = Profiler(run_dir, parse_steps(config.training.profile_steps), trainer.step)
     monitor = Monitor(
         run_dir,
         trainer.step,
         None if trainer.time_limit else trainer.last_step,
-        epochs_done,
+        int(trainer.reported_step),
+        per_epoch if config.training.interval('log_every').epochs else None,
         has_valid=dataset.valid is not None,
         settings=config.to_dict(),
     )
@@ -167,9 +177,16 @@ class Run:
     profiler: Profiler
     stop: StopRequest
     samples: Samples
-    valid_loss: Callable[[Callable[[], None]], float] | None
+    valid_loss: ValidLoss | None
     """Returns the loss on the held-out part under the current weights, in nats per character; polls its argument."""
     hint_given: bool = False
+
+    def __post_init__(self):
+        self._log, self._evaluation, self._sampling = (
+            Due(self.trainer.config.interval(name).without_epochs(self.trainer.windows.steps_per_epoch))
+            for name in ('log_every', 'evaluate_every', 'sample_every')
+        )
+        self._reported_since_save = False
 
     def train(self) -> None:
         """Trains, reports and saves until the last epoch, a stop request or early stopping."""
@@ -190,55 +207,73 @@ class Run:
         self._save()
 
     def _after_call(self, progress: Progress) -> None:
+        """Saves if that is due, before all that may take long."""
         self.monitor.after_call(progress)
         self.profiler.after_call(progress.step)
-        if progress.epoch_ended:
-            self._after_epoch(progress)
         if self.checkpoints.is_due(progress.step):
             self._save()
+        self._report(progress)
 
-    def _after_epoch(self, progress: Progress) -> None:
-        """Evaluates, keeps the best weights, reports and samples.
+    def _report(self, progress: Progress) -> None:
+        """Evaluates, keeps the best weights, reports and samples, if they are due.
 
-        The trainer's variables change only at the start and at the end: a run that is stopped or killed in between
-        repeats all of it when it resumes.
+        The trainer's variables change only at the end: a run that is stopped or killed before repeats all of it when it
+        resumes.
 
         Raises:
           Stopped: a stop was requested.
         """
-        self.trainer.reported_epochs.assign(progress.epoch - 1)
-        config = self.trainer.config
         is_last = progress.step >= self.trainer.last_step
-        samples_are_due = _is_due(progress.epoch, config.sample_every, is_last)
-        valid_nats = None
-        if self.valid_loss and _is_due(progress.epoch, config.evaluate_every, is_last):
-            valid_nats = self.valid_loss(lambda: self._while_evaluating(progress.epoch))
-            if self.trainer.early_stopping.improves(valid_nats):
-                self.best.save(progress.step, progress.epoch, valid_nats, progress.loss)
-        self.monitor.after_epoch(progress, samples_are_due or is_last, valid_nats)
-        if samples_are_due and config.prefixes:
+        evaluates = bool(self.valid_loss) and self._evaluation.at(progress.step, at_end=is_last)
+        samples = self._sampling.at(progress.step, at_end=is_last)
+        point = evaluates or self._log.at(progress.step, at_end=is_last)
+        if not (evaluates or samples or point or progress.may_be_due):
+            return
+        valid_nats = self._evaluate(self.valid_loss, progress) if self.valid_loss and evaluates else None
+        if point:
+            self.monitor.point(progress, samples or is_last, valid_nats)
+            self._log.done()
+        if samples:
+            self._sample(progress)
+        if progress.epoch_ended:
+            self._end_epoch(progress)
+        if point:
+            self.trainer.start_point()
+        if valid_nats is not None:
+            self.trainer.early_stopping.note(valid_nats)
+        self.trainer.reported_step.assign(progress.step)
+        self._reported_since_save = True
+
+    def _evaluate(self, valid_loss: ValidLoss, progress: Progress) -> float:
+        """Returns the loss on the held-out part, in nats per character; saves the weights if they are the best."""
+        valid_nats = valid_loss(lambda: self._while_evaluating(progress.step))
+        if self.trainer.early_stopping.improves(valid_nats):
+            self.best.save(progress.step, progress.epoch, valid_nats, progress.epoch_means.loss)
+        self._evaluation.done()
+        return valid_nats
+
+    def _sample(self, progress: Progress) -> None:
+        config = self.trainer.config
+        if config.prefixes:
             self.stop.check()
-            self.monitor.samples(progress.epoch, self.samples.texts(config.prefixes, config.sample_length))
+            self.monitor.samples(progress, self.samples.texts(config.prefixes, config.sample_length))
+        self._sampling.done()
+
+    def _end_epoch(self, progress: Progress) -> None:
+        self.monitor.epoch_ended()
         if not self.hint_given and (hint := _hint(self.trainer, progress)):
             self.monitor.say(hint)
             self.hint_given = True
-        if valid_nats is not None:
-            self.trainer.early_stopping.note(valid_nats)
-        self.trainer.reported_epochs.assign(progress.epoch)
 
-    def _while_evaluating(self, epoch: int) -> None:
+    def _while_evaluating(self, step: int) -> None:
         self.stop.check()
-        self.monitor.while_evaluating(epoch)
+        self.monitor.while_evaluating(step)
 
     def _save(self) -> None:
         """Flushes the curves, then saves: a checkpoint ahead of the curves would leave a gap in them after a kill."""
         self.monitor.flush()
-        self.checkpoints.save(self.trainer.step)
-
-
-def _is_due(epoch: int, every: int, is_last: bool) -> bool:
-    """Returns whether something is due after an epoch; `every`: epochs, 0: never."""
-    return every > 0 and (is_last or epoch % every == 0)
+        self.checkpoints.save(self.trainer.step, again=self._reported_since_save)
+        self._reported_since_save = False
 
 
 def nothing_left(trainer: Trainer) -> str | None:
@@ -294,10 +329,16 @@ def _describe_valid(valid: EncodedText, vocabulary: Vocabulary) -> str:
     return f'validation part: {valid.num_characters:,} characters, {unknown}'
 
 
+def _where_it_resumes(trainer: Trainer) -> str:
+    step, per_epoch = trainer.step, trainer.windows.steps_per_epoch
+    where = f'resumes after epoch {trainer.num_epochs_done} of {trainer.config.num_epochs}'
+    return where if step % per_epoch == 0 else f'{where}, at step {step % per_epoch:,} of {per_epoch:,} of the next'
+
+
 def _hint(trainer: Trainer, progress: Progress) -> str | None:
     """Returns advice if the loss of an epoch was above ln V: the steps or the initial weights are too large."""
     size, config = trainer.model.vocabulary_size, trainer.config
-    if progress.loss <= uniform_nats(size) + _GUESSING_MARGIN:
+    if progress.epoch_means.loss <= uniform_nats(size) + _GUESSING_MARGIN:
         return None
     advice = [] if config.clip_norm else ['--clip_norm=0.01']
     if trainer.model.config.init_scale > _LARGE_INIT_SCALE:

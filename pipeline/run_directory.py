@@ -138,7 +138,7 @@ def read(run_dir: pathlib.Path) -> RunRecord:
         # A run of 24 November 2026 or before has an unknown character if it has U+FFFD.
         vocabulary.setdefault('has_unknown', UNKNOWN in vocabulary['characters'])
         return RunRecord(
-            Config.from_dict(config['config']),
+            Config.from_dict(_in_units(config['config'])),
             Vocabulary(vocabulary['characters'], vocabulary['has_unknown']),
             config['corpus']['sha256'],
             tuple(vocabulary['counts']),
@@ -149,6 +149,14 @@ def read(run_dir: pathlib.Path) -> RunRecord:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
+
+
+def _in_units(settings: dict) -> dict:
+    """Adds units to the intervals of a run of 25 November 2026 or before, which counted epochs."""
+    if 'log_every' in settings:
+        return settings
+    counted = {name: settings[name] for name in ('evaluate_every', 'sample_every') if name in settings}
+    return settings | {name: f'{count}ep' if count else '0' for name, count in counted.items()} | {'log_every': '1ep'}
 
 
 def write(run_dir: pathlib.Path, record: RunRecord, num_characters: int, now: datetime.datetime) -> None:

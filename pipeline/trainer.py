@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -30,9 +31,20 @@ class DivergenceError(InputError):
     """A loss or a gradient norm is not finite; the trainer has not applied that update."""
 
 
+class Means(NamedTuple):
+    """Means over minibatches."""
+
+    loss: float
+    """Nats a character."""
+    global_norm: float
+    """L2 norm of all gradients together, before clipping."""
+    clipped_fraction: float
+    """The fraction of the minibatches whose norm was above `clip_norm`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """The progress of a run after a call. Means are over the minibatches of the current epoch so far."""
+    """The progress of a run after a call."""
 
     step: int
     """Minibatches since the start of the run."""
@@ -40,12 +52,12 @@ class Progress:
     """The epoch of the last minibatch, counted from 1."""
     epoch_ended: bool
     """Also where the time of the run ends within an epoch."""
-    loss: float
-    """Nats a character."""
-    global_norm: float
-    """L2 norm of all gradients together, before clipping."""
-    clipped_fraction: float
-    """The fraction of the minibatches whose norm was above `clip_norm`."""
+    may_be_due: bool
+    """Whether something may be due: an interval of the settings, an epoch or the run ends at this step."""
+    epoch_means: Means
+    """Over the epoch so far."""
+    point_means: Means
+    """Over the minibatches since the last point of the curves."""
     learning_rate: float
     """Of the last update."""
     num_characters: int
@@ -56,7 +68,7 @@ class Progress:
     @property
     def perplexity(self) -> float:
         """`exp` of the mean loss during the epoch, as the section prints it; inf if too large for a float32."""
-        return perplexity(self.loss)
+        return perplexity(self.epoch_means.loss)
 
 
 class Trainer(tf.Module):
@@ -86,8 +98,10 @@ class Trainer(tf.Module):
         with tf.device(HOST):
             # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
             self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
-            # Epochs whose evaluation and samples are done; -1 before the first epoch ends.
-            self.reported_epochs = tf.Variable(-1, dtype=tf.int64)
+            # The same since the last point of the curves, and the number of minibatches.
+            self.point_sums = tf.Variable(tf.zeros([4], tf.float64))
+            # The last step after which all that was due is done; -1: not known.
+            self.reported_step = tf.Variable(-1, dtype=tf.int64)
             self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self._train = tf.function(self._train_in_graph, jit_compile=config.jit, autograph=False)
 
@@ -104,12 +118,13 @@ class Trainer(tf.Module):
     @property
     def num_epochs_done(self) -> int:
         """Epochs trained and reported, with the one in which the time of the run ended."""
-        return self._num_epochs_ended - self._has_unreported_epoch
+        unreported = self._is_unreported and self._num_epochs_ended * self.windows.steps_per_epoch >= self.step
+        return self._num_epochs_ended - unreported
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to train, evaluate or sample."""
-        return self.step >= self.last_step and not self._has_unreported_epoch
+        return self.step >= self.last_step and not self._is_unreported
 
     @property
     def last_step(self) -> int:
@@ -119,7 +134,7 @@ class Trainer(tf.Module):
     def train(self, ids: Ids, before_call: Callable[[int, int], None] = lambda first, last: None) -> Iterator[Progress]:
         """Trains from the current step to the end of the run; yields the progress after each call.
 
-        An epoch that was stopped after its last call, before it was reported, is yielded first.
+        A step that was stopped before all that is due after it was done is yielded first.
         `before_call` is called before each call, whose steps are `first` to `last - 1`.
 
         Raises:
@@ -127,9 +142,9 @@ class Trainer(tf.Module):
         """
         per_epoch = self.windows.steps_per_epoch
         stack_size = min(per_epoch, self._minibatches_per_call)
-        calls = stacked(self.windows, ids, self.step, self._longest, stack_size=stack_size)
-        if self._has_unreported_epoch:
-            first_step = (self._num_epochs_ended - 1) * per_epoch
+        calls = stacked(self.windows, ids, self.step, self._longest, stack_size=stack_size, periods=self._periods)
+        if self._is_unreported:
+            first_step = (self.step - 1) // per_epoch * per_epoch
             progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)
             yield dataclasses.replace(progress, num_characters=0)
         if self.time_limit:
@@ -161,8 +176,27 @@ class Trainer(tf.Module):
         return whole + (rest > 0 and self.step >= self.last_step)
 
     @property
-    def _has_unreported_epoch(self) -> bool:
-        return 0 <= int(self.reported_epochs) < self._num_epochs_ended
+    def _periods(self) -> set[int]:
+        """The intervals of what is done between calls, in steps."""
+        config, per_epoch = self.config, self.windows.steps_per_epoch
+        names = ('evaluate_every', 'sample_every', *(['log_every'] if config.log_every else []))
+        return {per_epoch, *(config.interval(name).without_epochs(per_epoch).steps for name in names)} - {0}
+
+    @property
+    def _is_unreported(self) -> bool:
+        return 0 <= int(self.reported_step) < self.step and self._call_ends_at(self.step)
+
+    def _call_ends_at(self, step: int) -> bool:
+        return step >= self.last_step or any(step % period == 0 for period in self._periods)
+
+    def know_reported_step(self) -> None:
+        """Takes all that was due as done, if that is not known: in a new run, or one of an older version."""
+        if self.reported_step < 0:
+            self.reported_step.assign(self.step)
+
+    def start_point(self) -> None:
+        """Starts the sums of the next point of the curves."""
+        self.point_sums.assign(tf.zeros_like(self.point_sums))
 
     def _train_call(self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, start: float) -> Progress:
         first_step, per_epoch = self.step, self.windows.steps_per_epoch
@@ -174,10 +208,13 @@ class Trainer(tf.Module):
         for variable, value in zip(self.state, state, strict=True):
             variable.assign(value)
         # One by one, so that the sums do not depend on how the epoch is divided into calls.
-        sums = self.epoch_sums.numpy()
+        sums, point_sums = self.epoch_sums.numpy(), self.point_sums.numpy()
         for loss, norm in zip(losses, norms, strict=True):
-            sums += [loss, norm, norm > self.config.clip_norm > 0]
+            own = [loss, norm, norm > self.config.clip_norm > 0]
+            sums += own
+            point_sums += [*own, 1]
         self.epoch_sums.assign(sums)
+        self.point_sums.assign(point_sums)
         if self.time_limit:
             self.time_limit.note(self.step)
         return self._progress(first_step, len(losses), sums, self._clock() - start)
@@ -190,16 +227,16 @@ class Trainer(tf.Module):
     def _progress(self, first_step: int, count: int, sums: np.ndarray, seconds: float) -> Progress:
         per_epoch = self.windows.steps_per_epoch
         step = first_step + count
-        loss, norm, clipped = (float(s) for s in sums / (first_step % per_epoch + count))
+        *point_sums, num_of_point = self.point_sums.numpy()
         with tf.device(HOST):
             learning_rate = float(self._schedule(step - 1))
         return Progress(
             step=step,
             epoch=first_step // per_epoch + 1,
             epoch_ended=step % per_epoch == 0 or step >= self.last_step,
-            loss=loss,
-            global_norm=norm,
-            clipped_fraction=clipped,
+            may_be_due=self._call_ends_at(step),
+            epoch_means=Means(*(sums / (first_step % per_epoch + count)).tolist()),
+            point_means=Means(*(np.array(point_sums) / max(num_of_point, 1)).tolist()),
             learning_rate=learning_rate,
             num_characters=count * self.windows.batch_size * self.windows.num_steps,
             seconds=seconds,

@@ -19,7 +19,7 @@ from tests.conftest import TEXT
 
 pytestmark = pytest.mark.slow
 
-SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100']
+SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100ep']
 
 
 def _command(program: str, *flags: str) -> list[str]:

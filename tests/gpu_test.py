@@ -40,9 +40,9 @@ def device() -> str:
 def test_gpu_trains_as_the_cpu(name):
     """The losses of two epochs, compiled on the GPU and step by step on the CPU."""
     ids = Ids.of(np.random.default_rng(0).integers(0, V, N))
-    found = [progress.loss for progress in _trainer(jit=True, **VARIANTS[name]).train(ids)]
+    found = [progress.epoch_means.loss for progress in _trainer(jit=True, **VARIANTS[name]).train(ids)]
     with tf.device('CPU:0'):
-        expected = [progress.loss for progress in _trainer(jit=False, **VARIANTS[name]).train(ids)]
+        expected = [progress.epoch_means.loss for progress in _trainer(jit=False, **VARIANTS[name]).train(ids)]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 

@@ -210,6 +210,20 @@ def test_stacks_hold_the_same_minibatches_and_end_with_the_epoch(sampling, first
         assert not targets[count:].any()
 
 
+@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
+@pytest.mark.parametrize(('periods', 'ends'), [([4], [4, 6, 8, 12, 16, 18]), ([5, 9], [5, 6, 9, 10, 12, 15, 18])])
+def test_stacks_end_at_the_multiples_of_each_period(sampling, periods, ends):
+    """Epochs of 6 minibatches; none of a stack of 6 is left out or read twice."""
+    windows, ids = Windows(100, 3, 5, sampling), Ids.of(_ids(100))
+    assert windows.steps_per_epoch == 6
+    for first_step in (0, 3, 9):
+        stacks = list(stacked(windows, ids, first_step, 18, stack_size=6, periods=periods).as_numpy_iterator())
+        counts = [int(count) for *_, count in stacks]
+        assert list(first_step + np.cumsum(counts)) == [end for end in ends if end > first_step]
+        unstacked = [(inputs[i], targets[i]) for inputs, targets, count in stacks for i in range(count)]
+        _assert_same(unstacked, _stream(windows, first_step, 18))
+
+
 def test_end_of_an_iterator_does_not_wait_for_the_tuner():
     """It waited about as long as the iterator had lived, so this test does not measure time."""
     assert not stacked(Windows(100, 4, 8), Ids.of(np.arange(100)), 0, 3, stack_size=2).options().autotune.enabled

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from data.errors import InputError
 from pipeline.checkpoints import BestCheckpoint, Checkpoints, best_path, load_model
-from pipeline.config import Interval
+from pipeline.intervals import Interval
 
 
 class _Root(tf.Module):
@@ -24,7 +24,7 @@ def _kept(run_dir) -> set[str]:
     return {path.stem for path in (run_dir / 'checkpoints').glob('*.index')}
 
 
-EVERY_STEP = Interval(1, 0)
+EVERY_STEP = Interval(steps=1)
 
 
 def test_restores_the_newest_checkpoint_and_keeps_the_one_before(tmp_path):
@@ -42,7 +42,7 @@ def test_restores_the_newest_checkpoint_and_keeps_the_one_before(tmp_path):
 
 @pytest.mark.parametrize(
     ('every', 'saved'),
-    [(Interval(0, 30), [3, 5, 7]), (Interval(3, 0), [3, 6]), (Interval(1, 0), [1, 2, 3, 4, 5, 6, 7])],
+    [(Interval(seconds=30), [3, 5, 7]), (Interval(steps=3), [3, 6]), (Interval(steps=1), [1, 2, 3, 4, 5, 6, 7])],
 )
 def test_saves_are_due_by_time_or_by_steps(tmp_path, every, saved):
     """A step takes 10 seconds, and a save as long again."""
@@ -118,7 +118,7 @@ def test_record_without_checkpoints_is_an_error(tmp_path, record):
 
 def test_restored_run_saves_only_after_its_interval(tmp_path):
     Checkpoints(tmp_path, _Root(), EVERY_STEP).save(100)
-    resumed = Checkpoints(tmp_path, _Root(), Interval(7, 0))
+    resumed = Checkpoints(tmp_path, _Root(), Interval(steps=7))
     resumed.restore()
     assert [step for step in range(100, 110) if resumed.is_due(step)] == [107, 108, 109]
 

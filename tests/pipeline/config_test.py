@@ -11,7 +11,7 @@ from pipeline.config import Config, differences, parse_steps
 def test_defaults_equal_the_section():
     config = Config().to_dict()
     section = {'hidden_size': 256, 'num_steps': 35, 'batch_size': 32, 'num_epochs': 250, 'learning_rate': 100.0}
-    section |= {'clip_norm': 0.01, 'sample_every': 50, 'sample_length': 50, 'prefixes': ('分开', '不分开')}
+    section |= {'clip_norm': 0.01, 'sample_every': '50ep', 'sample_length': 50, 'prefixes': ('分开', '不分开')}
     section |= {'cell': 'rnn', 'num_layers': 1, 'forget_bias': 0.0, 'dropout': 0.0}
     section |= {'init_scale': 0.01, 'activation': 'tanh', 'sampling': 'random', 'newlines': 'space'}
     assert config.items() >= section.items()
@@ -41,7 +41,7 @@ def test_defaults_equal_the_section():
         ('seed', -1),
         ('seed', 2**31),
         ('learning_rate', 1e39),
-        ('sample_every', -1),
+        ('sample_every', '-1'),
         ('sample_length', -1),
         ('sample_length', 1_000_001),
         ('hidden_size', 8.5),
@@ -64,7 +64,7 @@ def test_defaults_equal_the_section():
         ('valid_fraction', -0.1),
         ('valid_fraction', float('nan')),
         ('min_count', 0),
-        ('evaluate_every', -1),
+        ('evaluate_every', '1 ep'),
         ('early_stopping_patience', -1),
     ],
 )
@@ -130,14 +130,14 @@ def test_settings_that_go_together_are_accepted(together):
             {'state_reset_rate': 0.1},
             ['state_reset_rate=0.1', 'sampling=random', '--sampling=consecutive', '--state_reset_rate'],
         ),
-        ({'evaluate_every': 5}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
+        ({'evaluate_every': '5'}, ['evaluate_every=5', 'valid_fraction=0', '--valid_fraction']),
         ({'max_evaluate_characters': 5}, ['max_evaluate_characters=5', 'valid_fraction=0', '--valid_fraction']),
         (
             {'test_fraction': 0.1, 'test_corpus': 'x.txt'},
             ['test_fraction=0.1', "test_corpus='x.txt'", 'leave one out'],
         ),
         (
-            {'early_stopping_patience': 5, 'evaluate_every': 0, 'valid_fraction': 0.1},
+            {'early_stopping_patience': 5, 'evaluate_every': '0', 'valid_fraction': 0.1},
             ['early_stopping_patience=5', 'evaluate_every=0', '--evaluate_every'],
         ),
     ],
@@ -191,8 +191,8 @@ def test_settings_that_may_change_when_a_run_resumes():
     another_run |= {'max_evaluate_characters': 5}
     another_run |= {'embedding_size': 8, 'embedding_scale': 0.2, 'tie_embeddings': True, 'input_dropout': 0.5}
     may_change = {'corpus': 'moved.txt', 'num_epochs': 500, 'checkpoint_every': '500', 'profile_steps': '1:2'}
-    may_change |= {'evaluate_every': 2, 'early_stopping_patience': 3, 'valid_corpus': '', 'test_corpus': ''}
-    may_change |= {'sample_every': 7, 'sample_length': 8, 'prefixes': ('x',)}
+    may_change |= {'evaluate_every': '2ep', 'early_stopping_patience': 3, 'valid_corpus': '', 'test_corpus': ''}
+    may_change |= {'log_every': '2ep', 'sample_every': '7ep', 'sample_length': 8, 'prefixes': ('x',)}
     assert another_run.keys() | may_change.keys() == old.to_dict().keys()
     found = differences(old, old.replace(another_run | may_change))
     assert {name: value for name, (_, value) in found.items()} == another_run

@@ -132,7 +132,7 @@ with tf.device('CPU:1'):
     samples = Samples(model, vocabulary)
     texts = samples.texts(('a', 'bc'), 9)
 assert texts == Generator(model, vocabulary).texts(('a', 'bc'), 9)
-small = [trainer.epoch_sums, trainer.reported_epochs, *trainer.early_stopping.variables]
+small = [trainer.epoch_sums, trainer.point_sums, trainer.reported_step, *trainer.early_stopping.variables]
 for device, variables in (('CPU:1', model.variables), ('CPU:0', [*samples._copy.variables, *small])):
     assert {variable.device[-5:] for variable in variables} == {device}, device
 graph = samples._generator._compiled.get_concrete_function()

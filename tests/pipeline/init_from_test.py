@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def _config(**settings) -> Config:
-    small = {'corpus': 'first.txt', 'hidden_size': 12, 'init_scale': 0.3, 'jit': False, 'sample_every': 0}
+    small = {'corpus': 'first.txt', 'hidden_size': 12, 'init_scale': 0.3, 'jit': False, 'sample_every': '0'}
     small |= {'batch_size': 8, 'num_steps': 5, 'num_epochs': 1, 'learning_rate': 2.0}
     return Config.from_dict(small | settings)
 

@@ -30,6 +30,7 @@ CURVES = {
 
 
 def _flags(run_dir: str, sampling: str, jit: bool) -> list[str]:
+    """With consecutive sampling, things are due within epochs of 6 minibatches, too."""
     flags = [
         f'--run_dir={run_dir}',
         f'--sampling={sampling}',
@@ -37,7 +38,7 @@ def _flags(run_dir: str, sampling: str, jit: bool) -> list[str]:
         f'--num_epochs={EPOCHS}',
         '--corpus=mine.txt',
     ]
-    flags += ['--hidden_size=64', '--batch_size=4', '--num_steps=8', '--sample_length=5', '--sample_every=30']
+    flags += ['--hidden_size=64', '--batch_size=4', '--num_steps=8', '--sample_length=5', '--sample_every=30ep']
     flags += [
         '--optimizer=adam',
         '--learning_rate=0.01',
@@ -46,6 +47,8 @@ def _flags(run_dir: str, sampling: str, jit: bool) -> list[str]:
         '--checkpoint_every=7',
         '--valid_fraction=0.1',
     ]
+    if sampling == 'consecutive':
+        flags += ['--evaluate_every=4', '--log_every=10']
     return flags
 
 
@@ -121,6 +124,16 @@ def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_e
     assert _curves(tmp_path / 'killed') == _curves(tmp_path / 'unbroken')
     killed, unbroken = (_metrics(tmp_path / name) for name in ('killed', 'unbroken'))
     assert killed == unbroken
-    assert [line['epoch'] for line in killed] == list(range(1, EPOCHS + 1))
-    for curve in _curves(tmp_path / 'killed').values():
-        assert [step for step, _ in curve] == list(range(1, EPOCHS + 1))
+    steps_per_epoch = killed[-1]['step'] // EPOCHS
+    if sampling == 'random':
+        places = list(range(1, EPOCHS + 1))
+        assert [line['epoch'] for line in killed] == places
+    else:
+        last = EPOCHS * steps_per_epoch
+        places = [step for step in range(1, last + 1) if step % 4 == 0 or step % 10 == 0 or step == last]
+        assert [line['step'] for line in killed] == places
+        assert [line['step'] for line in killed if 'valid_loss' in line] == [
+            p for p in places if p % 4 == 0 or p == last
+        ]
+    for name, curve in _curves(tmp_path / 'killed').items():
+        assert (sampling == 'consecutive' and name.startswith('valid')) or [step for step, _ in curve] == places

@@ -1,5 +1,6 @@
 """What is shown of a run: the console as printed, TensorBoard as read back from its files."""
 
+import dataclasses
 import html
 import json
 import math
@@ -13,12 +14,19 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pipeline.monitor import Monitor
-from pipeline.trainer import Progress
+from pipeline.trainer import Means, Progress
 
+MEANS = Means(loss=2.0, global_norm=0.25, clipped_fraction=0.5)
 PROGRESS = Progress(
-    step=8, epoch=1, epoch_ended=True, loss=2.0, global_norm=0.25, clipped_fraction=0.5, learning_rate=3.0,
+    step=8, epoch=1, epoch_ended=True, may_be_due=True, epoch_means=MEANS, point_means=MEANS, learning_rate=3.0,
     num_characters=600, seconds=0.15,
 )  # fmt: skip
+
+
+def _progress(epoch: int, loss: float = 2.0) -> Progress:
+    """At the end of an epoch of 8 minibatches."""
+    means = MEANS._replace(loss=loss)
+    return dataclasses.replace(PROGRESS, epoch=epoch, step=8 * epoch, epoch_means=means, point_means=means)
 
 
 def _events(directory) -> EventAccumulator:
@@ -32,45 +40,45 @@ def _scalars(directory, tag: str) -> list[tuple[int, float]]:
 
 
 def test_prints_the_lines_of_the_section(tmp_path, capsys):
-    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
+    monitor = Monitor(tmp_path, 0, 8, 0, 8, terminal=False)
     monitor.after_call(PROGRESS)
-    monitor.after_epoch(PROGRESS, line_is_due=True)
-    monitor.samples(1, ['分开了'])
+    monitor.point(PROGRESS, line_is_due=True)
+    monitor.samples(PROGRESS, ['分开了'])
     monitor.close()
     assert capsys.readouterr().out == 'epoch 1, perplexity 7.39, time 0.15 sec\n - 分开了\n'
 
 
 def test_log_gets_a_line_at_least_every_minute(tmp_path, capsys):
     now = 0
-    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False, clock=lambda: now)
+    monitor = Monitor(tmp_path, 0, 8, 0, 8, terminal=False, clock=lambda: now)
     printed = []
     for now in (20, 59, 60, 100, 121):  # noqa: B007 - the clock reads it
         monitor.after_call(PROGRESS)
-        monitor.after_epoch(PROGRESS, line_is_due=False)
+        monitor.point(PROGRESS, line_is_due=False)
         printed.append(bool(capsys.readouterr().out))
     assert printed == [False, False, True, False, True]
 
 
 def test_log_gets_lines_within_a_long_epoch(tmp_path, capsys):
     now = 0
-    monitor = Monitor(tmp_path, 0, 5000, 0, terminal=False, clock=lambda: now)
+    monitor = Monitor(tmp_path, 0, 5000, 0, 8, terminal=False, clock=lambda: now)
     for step, now in ((32, 30), (64, 61), (96, 90)):  # noqa: B007 - the clock reads it
-        monitor.after_call(Progress(**{**vars(PROGRESS), 'step': step, 'epoch_ended': False}))
+        monitor.after_call(dataclasses.replace(PROGRESS, step=step, epoch_ended=False))
     monitor.close()
     assert capsys.readouterr().out == 'step 64 of 5,000, in epoch 1: perplexity 7.39 so far\n'
 
 
 def test_log_gets_lines_while_a_long_part_is_evaluated(tmp_path, capsys):
     now = 0
-    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False, clock=lambda: now)
+    monitor = Monitor(tmp_path, 0, 8, 0, 8, terminal=False, clock=lambda: now)
     for now in (30, 60, 100, 121):  # noqa: B007 - the clock reads it
-        monitor.while_evaluating(3)
+        monitor.while_evaluating(3000)
     monitor.close()
-    assert capsys.readouterr().out == 'after epoch 3: evaluating on the held-out part\n' * 2
+    assert capsys.readouterr().out == 'after step 3,000: evaluating on the held-out part\n' * 2
 
 
 def test_terminal_shows_a_bar_and_lines_above_it(tmp_path, capsys):
-    monitor = Monitor(tmp_path, 4, 20, 0, terminal=True)
+    monitor = Monitor(tmp_path, 4, 20, 0, 8, terminal=True)
     monitor.after_call(PROGRESS)
     bar = capsys.readouterr().out
     assert '4/16' in bar.replace('\x1b[1m', '')
@@ -83,7 +91,7 @@ def test_terminal_shows_a_bar_and_lines_above_it(tmp_path, capsys):
 def test_narrow_terminal_shows_lines_without_a_bar(tmp_path, capsys, monkeypatch, columns, has_bar):
     monkeypatch.setenv('COLUMNS', columns)
     monkeypatch.setattr('sys.stdout.isatty', lambda: True)
-    monitor = Monitor(tmp_path, 0, 99_999, 0)
+    monitor = Monitor(tmp_path, 0, 99_999, 0, 8)
     monitor.after_call(PROGRESS)
     bar = re.sub(r'\x1b\[\d*m|[\r\n]', '', capsys.readouterr().out)
     assert bool(bar) == has_bar
@@ -91,12 +99,12 @@ def test_narrow_terminal_shows_lines_without_a_bar(tmp_path, capsys, monkeypatch
 
 
 def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
-    monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
+    monitor = Monitor(tmp_path, 0, 16, 0, 8, terminal=False)
     for epoch in (1, 2):
         monitor.after_call(PROGRESS)
         monitor.after_call(PROGRESS)
-        progress = Progress(**{**vars(PROGRESS), 'epoch': epoch})
-        monitor.after_epoch(progress, line_is_due=False)
+        progress = _progress(epoch)
+        monitor.point(progress, line_is_due=False)
     monitor.close()
 
     events = _events(tmp_path / 'train')
@@ -112,10 +120,10 @@ def test_tensorboard_has_every_curve_at_its_epoch_and_the_samples(tmp_path):
 
 
 def test_metrics_file_has_the_points_of_the_curves(tmp_path):
-    monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
+    monitor = Monitor(tmp_path, 0, 16, 0, 8, has_valid=True, terminal=False)
     for epoch, valid in ((1, 1.5), (2, None), (3, float('inf'))):
         monitor.after_call(PROGRESS)
-        monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch, 'step': 8 * epoch}), False, valid_nats=valid)
+        monitor.point(_progress(epoch), False, valid_nats=valid)
     monitor.flush()
     of_training = {
         'loss': 2.0, 'perplexity': math.exp(2), 'global_norm': 0.25, 'clipped_fraction': 0.5, 'learning_rate': 3.0,
@@ -132,9 +140,9 @@ def test_metrics_file_has_the_points_of_the_curves(tmp_path):
 
 @pytest.mark.parametrize('nats', [89.0, 1000.0, float('inf')])
 def test_perplexity_too_large_for_a_float32_is_infinite_in_the_curves(tmp_path, nats):
-    monitor = Monitor(tmp_path, 0, 8, 0, has_valid=True, terminal=False)
+    monitor = Monitor(tmp_path, 0, 8, 0, 8, has_valid=True, terminal=False)
     monitor.after_call(PROGRESS)
-    monitor.after_epoch(Progress(**{**vars(PROGRESS), 'loss': nats}), line_is_due=True, valid_nats=nats)
+    monitor.point(_progress(1, nats), line_is_due=True, valid_nats=nats)
     monitor.close()
     for part in ('train', 'valid'):
         values = [value for tag in ('loss', 'perplexity') for _, value in _scalars(tmp_path / part, tag)]
@@ -143,8 +151,8 @@ def test_perplexity_too_large_for_a_float32_is_infinite_in_the_curves(tmp_path, 
 
 def test_tensorboard_has_the_settings_of_a_new_run(tmp_path):
     settings = {'hidden_size': 64, 'cell': 'gru', 'prefixes': ('a', 'b')}
-    Monitor(tmp_path, 0, 8, 0, settings=settings, terminal=False).close()
-    Monitor(tmp_path, 4, 8, 0, settings={'hidden_size': 65}, terminal=False).close()  # resumes: not written again
+    Monitor(tmp_path, 0, 8, 0, 8, settings=settings, terminal=False).close()
+    Monitor(tmp_path, 4, 8, 0, 8, settings={'hidden_size': 65}, terminal=False).close()  # resumes: not written again
     content = _events(tmp_path).SummaryMetadata('_hparams_/session_start_info').plugin_data.content
     found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert found['hidden_size'].number_value == 64
@@ -155,11 +163,11 @@ def test_tensorboard_has_the_settings_of_a_new_run(tmp_path):
 def test_epochs_that_a_resumed_run_repeats_are_shown_once(tmp_path):
     """Epochs 1 to 5 were written before a kill; the checkpoint is of epoch 3, from which the run resumes."""
     for first, last in ((1, 5), (4, 6)):
-        monitor = Monitor(tmp_path, 0, 16, first - 1, has_valid=True, terminal=False)
+        monitor = Monitor(tmp_path, 0, 16, 8 * (first - 1), 8, has_valid=True, terminal=False)
         for epoch in range(first, last + 1):
             monitor.after_call(PROGRESS)
-            progress = Progress(**{**vars(PROGRESS), 'epoch': epoch, 'loss': float(first)})
-            monitor.after_epoch(progress, False, valid_nats=float(first))
+            progress = _progress(epoch, float(first))
+            monitor.point(progress, False, valid_nats=float(first))
         monitor.close()
         # File names contain the second, and readers sort by name: in practice a run resumes in a later second.
         with (tmp_path / 'metrics.jsonl').open('a') as file:
@@ -176,10 +184,11 @@ def test_epochs_that_a_resumed_run_repeats_are_shown_once(tmp_path):
 
 def test_train_and_valid_have_the_same_tags_in_two_runs(tmp_path, capsys):
     """TensorBoard draws the same tag of several runs in one chart."""
-    monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
+    monitor = Monitor(tmp_path, 0, 16, 0, 8, has_valid=True, terminal=False)
     for epoch, nats in ((1, None), (2, 1.5), (3, 1.0)):
         monitor.after_call(PROGRESS)
-        monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=nats)
+        monitor.point(_progress(epoch), line_is_due=True, valid_nats=nats)
+        monitor.epoch_ended()
     monitor.close()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'epoch 1, perplexity 7.39, time 0.15 sec'
@@ -190,9 +199,9 @@ def test_train_and_valid_have_the_same_tags_in_two_runs(tmp_path, capsys):
 
 
 def test_run_without_a_held_out_part_has_no_valid_curves(tmp_path):
-    monitor = Monitor(tmp_path, 0, 8, 0, terminal=False)
+    monitor = Monitor(tmp_path, 0, 8, 0, 8, terminal=False)
     monitor.after_call(PROGRESS)
-    monitor.after_epoch(PROGRESS, line_is_due=False)
+    monitor.point(PROGRESS, line_is_due=False)
     monitor.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['metrics.jsonl', 'train']
 
@@ -200,8 +209,8 @@ def test_run_without_a_held_out_part_has_no_valid_curves(tmp_path):
 def test_tensorboard_shows_samples_as_the_console_does(tmp_path):
     """TensorBoard converts each sample from Markdown; HTML, emphasis, spaces, line breaks and fences are text here."""
     texts = ['分开 <b>不</b> *分* & |', '  two\n\n lines ', '```\nfence ````']
-    monitor = Monitor(tmp_path, 0, 16, 0, terminal=False)
-    monitor.samples(2, texts)
+    monitor = Monitor(tmp_path, 0, 16, 0, 8, terminal=False)
+    monitor.samples(PROGRESS, texts)
     monitor.close()
     (samples,) = _events(tmp_path / 'train').Tensors('samples')
     shown = [plugin_util.markdown_to_safe_html(text) for text in tf.make_ndarray(samples.tensor_proto)]
@@ -213,19 +222,19 @@ def test_full_disk_ends_the_curves_and_not_the_run(tmp_path, capsys, full_from_t
     """A limit on the size of files simulates a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if not full_from_the_start:
-        monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, terminal=False)
+        monitor = Monitor(tmp_path, 0, 16, 0, 8, has_valid=True, terminal=False)
         monitor.flush()
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
         if full_from_the_start:
-            monitor = Monitor(tmp_path, 0, 16, 0, has_valid=True, settings={'seed': 1}, terminal=False)
+            monitor = Monitor(tmp_path, 0, 16, 0, 8, has_valid=True, settings={'seed': 1}, terminal=False)
         for epoch in (1, 2):
             monitor.after_call(PROGRESS)
-            monitor.after_epoch(Progress(**{**vars(PROGRESS), 'epoch': epoch}), line_is_due=True, valid_nats=1.0)
+            monitor.point(_progress(epoch), line_is_due=True, valid_nats=1.0)
             monitor.flush()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    monitor.samples(2, ['分开'])
+    monitor.samples(PROGRESS, ['分开'])
     monitor.close()
     printed = capsys.readouterr().out
     assert printed.count('the curves cannot be written and end here:') == 1

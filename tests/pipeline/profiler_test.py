@@ -35,7 +35,14 @@ def test_run_writes_a_profile_or_says_that_it_did_not(tmp_path, monkeypatch, cap
     """One epoch of 59 minibatches, in calls of 32 and 27."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a.txt').write_text('a text of its own ' * 20)
-    small = {'hidden_size': 4, 'batch_size': 2, 'num_steps': 3, 'sample_every': 0, 'num_epochs': 1, 'prefixes': ('a',)}
+    small = {
+        'hidden_size': 4,
+        'batch_size': 2,
+        'num_steps': 3,
+        'sample_every': '0',
+        'num_epochs': 1,
+        'prefixes': ('a',),
+    }
     run(Config.from_dict({'corpus': 'a.txt', 'profile_steps': steps, **small}), tmp_path / 'run')
     profiles = list(tmp_path.glob('run/plugins/profile/*/*.xplane.pb'))
     assert [path.stat().st_size > 0 for path in profiles] == [True] * written

@@ -16,9 +16,10 @@ from data.vocabulary import Vocabulary
 from data.windows import Windows
 from pipeline import run, run_directory
 from pipeline.checkpoints import BestCheckpoint, Checkpoints, load_model
-from pipeline.config import Config, Interval, ModelConfig, TrainingConfig
+from pipeline.config import Config, ModelConfig, TrainingConfig
 from pipeline.dataset import EncodedText
 from pipeline.interrupts import StopRequest
+from pipeline.intervals import Interval
 from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.profiler import Profiler
@@ -32,20 +33,23 @@ pytestmark = pytest.mark.slow
 VOCABULARY = Vocabulary.from_text(TEXT)
 IDS = Ids.of(VOCABULARY.encode(TEXT))
 LOSSES = [5.0, 4.0, 4.5, 4.0, float('nan'), 3.0, 2.0]  # the best is the second; a tie is no improvement
-EVERY_30_SECONDS = Interval(0, 30)
+EVERY_30_SECONDS = Interval(seconds=30)
 
 
 def _trainer(**config) -> Trainer:
     windows = Windows(len(TEXT), 4, 8)
     model = CharRNN(ModelConfig(hidden_size=8, init_scale=config.pop('init_scale', 0.01)), len(VOCABULARY))
-    return Trainer(model, windows, TrainingConfig(**{'sample_every': 0, 'jit': False} | config))
+    return Trainer(model, windows, TrainingConfig(**{'sample_every': '0', 'log_every': '1ep', 'jit': False} | config))
 
 
 def _train(run_dir, trainer: Trainer, loss, every: Interval = EVERY_30_SECONDS) -> None:
+    per_epoch = trainer.windows.steps_per_epoch
+    run_dir.mkdir(exist_ok=True)
     checkpoints = Checkpoints(run_dir, trainer, every)
     checkpoints.restore()
+    trainer.know_reported_step()
     best = BestCheckpoint(run_dir, trainer.model)
-    monitor = Monitor(run_dir, 0, 1, 0, has_valid=loss is not None, terminal=False)
+    monitor = Monitor(run_dir, 0, 1, int(trainer.reported_step), per_epoch, has_valid=loss is not None, terminal=False)
     with contextlib.closing(monitor), StopRequest() as stop:
         samples = Samples(trainer.model, VOCABULARY)
         run.Run(trainer, IDS, checkpoints, best, monitor, Profiler(run_dir, None), stop, samples, loss).train()
@@ -65,7 +69,7 @@ def config(tmp_path, monkeypatch) -> Config:
     """The config of a run with 2 minibatches per epoch, in the folder of its text; all initial weights are 0."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
-    settings = {'corpus': 'mine.txt', 'hidden_size': 4, 'init_scale': 0.0, 'jit': False, 'sample_every': 0}
+    settings = {'corpus': 'mine.txt', 'hidden_size': 4, 'init_scale': 0.0, 'jit': False, 'sample_every': '0'}
     return Config.from_dict(settings | {'batch_size': 32, 'num_steps': 5, 'num_epochs': 2})
 
 
@@ -159,16 +163,16 @@ def test_evaluation_that_a_signal_ends_is_repeated_by_the_resumed_run(tmp_path, 
 
 
 def test_signal_before_the_samples_leaves_them_to_the_resumed_run(config, tmp_path, monkeypatch, capsys):
-    sampled = config.replace({'sample_every': 2, 'prefixes': ('风',), 'sample_length': 3})
-    after_epoch = Monitor.after_epoch
+    sampled = config.replace({'sample_every': '2ep', 'prefixes': ('风',), 'sample_length': 3})
+    point = Monitor.point
 
     def signalled(self, progress, *rest):
-        after_epoch(self, progress, *rest)
+        point(self, progress, *rest)
         if progress.epoch == 2:
             signal.raise_signal(signal.SIGHUP)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Monitor, 'after_epoch', signalled)
+        patched.setattr(Monitor, 'point', signalled)
         assert run.run(sampled, tmp_path / 'run').exit_code == 129
     assert ' - 风' not in capsys.readouterr().out
     assert run.run(sampled, tmp_path / 'run') == (tmp_path / 'run', 0)
@@ -179,15 +183,15 @@ def test_signal_before_the_samples_leaves_them_to_the_resumed_run(config, tmp_pa
 
 def test_evaluation_before_a_signal_is_counted_once(tmp_path, monkeypatch):
     """The signal comes between the evaluation and the samples of an epoch; the resumed run repeats both."""
-    settings = {'num_epochs': 2, 'sample_every': 1, 'sample_length': 3, 'early_stopping_patience': 9}
-    after_epoch = Monitor.after_epoch
+    settings = {'num_epochs': 2, 'sample_every': '1ep', 'sample_length': 3, 'early_stopping_patience': 9}
+    point = Monitor.point
 
     def signalled(self, progress, *rest):
-        after_epoch(self, progress, *rest)
+        point(self, progress, *rest)
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Monitor, 'after_epoch', signalled)
+        patched.setattr(Monitor, 'point', signalled)
         _train(tmp_path, _trainer(**settings), _in_turn([4.0]))
     resumed = _trainer(**settings)
     _train(tmp_path, resumed, _in_turn([4.0, 5.0]))
@@ -196,7 +200,7 @@ def test_evaluation_before_a_signal_is_counted_once(tmp_path, monkeypatch):
 
 def test_last_epoch_is_evaluated_whatever_the_interval(tmp_path):
     evaluated = []
-    trainer = _trainer(num_epochs=5, evaluate_every=3)
+    trainer = _trainer(num_epochs=5, evaluate_every='3ep')
 
     def loss(_) -> float:
         evaluated.append(trainer.step // trainer.windows.steps_per_epoch)
@@ -207,7 +211,7 @@ def test_last_epoch_is_evaluated_whatever_the_interval(tmp_path):
 
 
 def test_run_that_its_time_ends_is_evaluated_and_has_nothing_left(config, tmp_path, capsys):
-    settings = {'max_seconds': 1, 'num_epochs': 10**6, 'valid_fraction': 0.2, 'evaluate_every': 10**6}
+    settings = {'max_seconds': 1, 'num_epochs': 10**6, 'valid_fraction': 0.2, 'evaluate_every': '1000000ep'}
     for _ in range(2):
         run.run(config.replace(settings), tmp_path / 'run')
     assert (tmp_path / 'run' / 'best' / 'best.json').exists()
@@ -215,20 +219,21 @@ def test_run_that_its_time_ends_is_evaluated_and_has_nothing_left(config, tmp_pa
 
 
 def test_run_of_an_older_version_resumes(tmp_path, monkeypatch):
-    """Its checkpoints lack the variable `reported_epochs`."""
+    """Its checkpoints lack the variable `reported_step`."""
     unbroken = _trainer(num_epochs=4)
     _train(tmp_path / 'unbroken', unbroken, None)
     old = _trainer(num_epochs=2)
-    del old.reported_epochs
-    old.reported_epochs = -1  # not a variable
+    del old.reported_step
+    old.reported_step = -1  # not a variable
     with monkeypatch.context() as patched:
-        patched.setattr(run.Run, '_after_epoch', lambda self, progress: None)
+        patched.setattr(run.Run, '_report', lambda self, progress: None)
+        patched.setattr(Trainer, 'know_reported_step', lambda self: None)
         _train(tmp_path / 'old', old, None)
     names = [name for name, _ in tf.train.list_variables(str(tmp_path / 'old' / 'checkpoints'))]
-    assert not any('reported_epochs' in name for name in names)
+    assert not any('reported_step' in name for name in names)
     resumed = _trainer(num_epochs=4)
     _train(tmp_path / 'old', resumed, None)
-    assert int(resumed.reported_epochs) == int(unbroken.reported_epochs) == 4
+    assert int(resumed.reported_step) == int(unbroken.reported_step) == unbroken.step
     for ours, theirs in zip(resumed.model.variables, unbroken.model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -246,9 +251,9 @@ def test_curves_are_flushed_before_each_checkpoint(tmp_path, monkeypatch):
 
         monkeypatch.setattr(owner, name, record)
 
-    for owner, name in ((Monitor, 'after_epoch'), (Monitor, 'flush'), (Checkpoints, 'save')):
+    for owner, name in ((Monitor, 'point'), (Monitor, 'flush'), (Checkpoints, 'save')):
         recorded(owner, name)
-    _train(tmp_path, _trainer(num_epochs=3), None, every=Interval(1, 0))
+    _train(tmp_path, _trainer(num_epochs=3), None, every=Interval(steps=1))
     before_saves = [happened[n - 1] for n, name in enumerate(happened) if name == 'save']
     assert len(before_saves) >= 3
     assert set(before_saves) == {'flush'}
@@ -256,7 +261,7 @@ def test_curves_are_flushed_before_each_checkpoint(tmp_path, monkeypatch):
 
 def test_early_stopping_saves_after_its_patience(tmp_path, capsys):
     """Evaluated after epochs 2, 4, 6 …: the best is that of 4, and the third without a better one that of 10."""
-    trainer = _trainer(num_epochs=30, evaluate_every=2, early_stopping_patience=3)
+    trainer = _trainer(num_epochs=30, evaluate_every='2ep', early_stopping_patience=3)
     _train(tmp_path, trainer, _in_turn(LOSSES))
     per_epoch = trainer.windows.steps_per_epoch
     assert trainer.step == 10 * per_epoch
@@ -333,7 +338,7 @@ def test_epoch_worse_than_guessing_is_reported_once(tmp_path, capsys, settings, 
 
 
 def test_evaluation_does_not_change_training(tmp_path):
-    evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in (1, 0))
+    evaluated, alone = (_trainer(num_epochs=3, evaluate_every=every) for every in ('1ep', '0'))
     scorer = Scorer(evaluated.model)
     _train(tmp_path / 'evaluated', evaluated, lambda _: scorer.nats(EncodedText(Ids.of(IDS[:50]), 0, 50, 0)))
     _train(tmp_path / 'alone', alone, None)
@@ -446,3 +451,110 @@ def test_recorded_counts_are_of_the_training_part(config, tmp_path):
     counts = dict(zip(recorded.vocabulary.characters, recorded.counts, strict=True))
     assert counts == {'a': 120, '\ufffd': 80}
     assert recorded.corpus_sha256 == hashlib.sha256(text.encode()).hexdigest()
+
+
+def _losses_by_step(trainer: Trainer):
+    """A held-out loss that depends on the step alone, and the steps at which it was asked for."""
+    steps = []
+
+    def loss(poll) -> float:
+        poll()
+        steps.append(trainer.step)
+        return 3 + np.sin(trainer.step)
+
+    return loss, steps
+
+
+WITHIN_EPOCHS = {'num_epochs': 2, 'evaluate_every': '4', 'log_every': '5', 'sample_every': '7', 'sample_length': 2}
+
+
+def test_everything_may_be_due_within_an_epoch(tmp_path, capsys):
+    trainer = _trainer(**WITHIN_EPOCHS)
+    last = 2 * trainer.windows.steps_per_epoch
+    loss, evaluated = _losses_by_step(trainer)
+    _train(tmp_path, trainer, loss)
+    assert trainer.windows.steps_per_epoch == 14
+    assert evaluated == [4, 8, 12, 16, 20, 24, 28]
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in lines] == [4, 5, 8, 10, 12, 15, 16, 20, 24, 25, 28]
+    assert [line['step'] for line in lines if 'valid_loss' in line] == evaluated
+    assert [line['epoch'] for line in lines] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]
+    printed = capsys.readouterr().out
+    assert printed.count(' - 分开') == last // 7
+    assert _best(tmp_path)['step'] == min(evaluated, key=lambda step: np.sin(step))
+
+
+def test_points_are_the_means_since_the_point_before(tmp_path):
+    """Against a run with a point at each step."""
+    losses = {}
+    for every in ('1', '5'):
+        _train(tmp_path / every, _trainer(num_epochs=2, log_every=every), None)
+        lines = map(json.loads, (tmp_path / every / 'metrics.jsonl').read_text().splitlines())
+        losses[every] = {line['step']: line['loss'] for line in lines}
+    assert list(losses['5']) == [5, 10, 15, 20, 25, 28]
+    before = 0
+    for step, loss in losses['5'].items():
+        assert loss == pytest.approx(np.mean([losses['1'][s] for s in range(before + 1, step + 1)]), rel=1e-9)
+        before = step
+
+
+@pytest.mark.parametrize('stopped_step', [4, 12, 16, 28])
+@pytest.mark.parametrize('killed', [True, False])
+def test_run_that_ends_inside_an_evaluation_within_an_epoch_equals_an_unbroken_one(tmp_path, stopped_step, killed):
+    """Stopped by a signal, or killed: then it resumes from the checkpoint that was due before the evaluation."""
+    unbroken = _trainer(**WITHIN_EPOCHS)
+    _train(tmp_path / 'unbroken', unbroken, _losses_by_step(unbroken)[0])
+    broken = _trainer(**WITHIN_EPOCHS)
+
+    def interrupted(poll) -> float:
+        if broken.step == stopped_step:
+            if killed:
+                raise MemoryError
+            signal.raise_signal(signal.SIGTERM)
+        return _losses_by_step(broken)[0](poll)
+
+    with pytest.raises(MemoryError) if killed else contextlib.nullcontext():
+        _train(tmp_path / 'broken', broken, interrupted, every=Interval(steps=1))
+    newest = tf.train.latest_checkpoint(str(tmp_path / 'broken' / 'checkpoints'))
+    assert newest.endswith(f'ckpt-{stopped_step}')
+    resumed = _trainer(**WITHIN_EPOCHS)
+    loss, evaluated = _losses_by_step(resumed)
+    _train(tmp_path / 'broken', resumed, loss)
+    assert evaluated[0] == stopped_step
+    assert resumed.is_done
+    assert _best(tmp_path / 'broken') == _best(tmp_path / 'unbroken')
+    for ours, theirs in zip(resumed.variables, unbroken.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
+    found, expected = (
+        [
+            {name: value for name, value in json.loads(line).items() if name != 'seconds'}
+            for line in (tmp_path / name / 'metrics.jsonl').read_text().splitlines()
+        ]
+        for name in ('broken', 'unbroken')
+    )
+    assert found == expected
+
+
+def test_finished_run_has_nothing_left_although_its_last_step_was_saved_before_its_evaluation(tmp_path):
+    trainer = _trainer(num_epochs=1)
+    _train(tmp_path, trainer, lambda _: 4.0, every=Interval(steps=1))
+    again = _trainer(num_epochs=1)
+    Checkpoints(tmp_path, again, EVERY_30_SECONDS).restore()
+    assert again.is_done
+    assert again.early_stopping.best == 4.0
+
+
+def test_long_epochs_have_a_point_each_thousand_steps(config, tmp_path):
+    (tmp_path / 'long.txt').write_text(TEXT * 50, 'utf-8')
+    small = {'corpus': 'long.txt', 'batch_size': 1, 'num_steps': 10, 'num_epochs': 1}
+    run.run(config.replace(small), tmp_path / 'run')
+    lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1000, 2000, 2339]
+    assert run_directory.read(tmp_path / 'run').config.training.log_every == '1000'
+
+
+def test_axis_of_the_curves_cannot_change(config, tmp_path):
+    run.run(config, tmp_path / 'run')
+    with pytest.raises(InputError, match=r"--log_every is '7', was '1ep'"):
+        run.run(config.replace({'log_every': '7', 'num_epochs': 3}), tmp_path / 'run')
+    run.run(config.replace({'log_every': '2ep', 'num_epochs': 3}), tmp_path / 'run')

@@ -11,7 +11,8 @@ from data.vocabulary import Vocabulary
 from data.windows import Windows, minibatches, stacked
 from pipeline import trainer as trainer_module
 from pipeline.checkpoints import Checkpoints
-from pipeline.config import Interval, ModelConfig, TrainingConfig
+from pipeline.config import ModelConfig, TrainingConfig
+from pipeline.intervals import Interval
 from pipeline.model import CharRNN
 from pipeline.trainer import DivergenceError, Progress, Trainer
 from tests import oracle
@@ -67,10 +68,10 @@ def test_updates_equal_the_equations(sampling, jit, clip_norm, monkeypatch):
         norms.append(oracle.global_norm(gradients))
 
     assert progress.step == trainer.step == 3
-    assert progress.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert progress.epoch_means.loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert progress.perplexity == pytest.approx(np.exp(np.mean(losses)), rel=1e-5)
-    assert progress.global_norm == pytest.approx(np.mean(norms), rel=1e-5)
-    assert progress.clipped_fraction == pytest.approx(np.mean(np.array(norms) > clip_norm))
+    assert progress.epoch_means.global_norm == pytest.approx(np.mean(norms), rel=1e-5)
+    assert progress.epoch_means.clipped_fraction == pytest.approx(np.mean(np.array(norms) > clip_norm))
     for name, value in _weights(trainer).items():
         assert np.linalg.norm(value - truth[name]) <= 1e-5 * np.linalg.norm(truth[name]), name
     np.testing.assert_allclose(trainer.state[0], state[0], rtol=1e-4, atol=1e-6)
@@ -139,7 +140,7 @@ def test_gradients_flow_back_through_bptt_windows(num_windows, cell):
             oldest_state = after_oldest
 
     of_epochs = np.mean(np.reshape(losses, [2, per_epoch]), axis=1).tolist()
-    assert [progress.loss for progress in epochs] == pytest.approx(of_epochs, rel=1e-5)
+    assert [progress.epoch_means.loss for progress in epochs] == pytest.approx(of_epochs, rel=1e-5)
     for variable, truth in zip(trainer.model.trainable_variables, model.trainable_variables, strict=True):
         assert tf.norm(variable - truth) <= 1e-4 * tf.norm(truth), variable.name
 
@@ -147,7 +148,7 @@ def test_gradients_flow_back_through_bptt_windows(num_windows, cell):
 def test_update_without_clipping_is_the_gradient():
     clipped_far_above, unclipped = _trainer(clip_norm=1e6, learning_rate=1.0), _trainer(clip_norm=0, learning_rate=1.0)
     _run(clipped_far_above)
-    assert all(p.clipped_fraction == 0 for p in _run(unclipped))
+    assert all(p.epoch_means.clipped_fraction == 0 for p in _run(unclipped))
     for name, value in _weights(unclipped).items():
         np.testing.assert_allclose(value, _weights(clipped_far_above)[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
@@ -155,7 +156,7 @@ def test_update_without_clipping_is_the_gradient():
 def test_xla_and_eager_training_agree():
     compiled, plain = _trainer(jit=True), _trainer(jit=False)
     (with_xla,), (without,) = _run(compiled), _run(plain)
-    assert with_xla.loss == pytest.approx(without.loss, rel=1e-5)
+    assert with_xla.epoch_means.loss == pytest.approx(without.epoch_means.loss, rel=1e-5)
     for name, value in _weights(compiled).items():
         np.testing.assert_allclose(value, _weights(plain)[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
@@ -171,7 +172,7 @@ def test_division_of_an_epoch_into_calls_changes_no_bit(sampling, jit):
             call = next(iter(stacked(trainer.windows, IDS, trainer.step, last, stack_size=size)))
             progress = trainer._train_call(*call, start=0.0)
         assert progress.epoch_ended
-        ends.append((trainer, progress.loss, progress.global_norm))
+        ends.append((trainer, progress.epoch_means.loss, progress.epoch_means.global_norm))
     for trainer, *means in ends[1:]:
         _assert_same_bits(trainer, ends[0][0])
         assert means == list(ends[0][1:])
@@ -204,9 +205,9 @@ def test_run_stopped_within_an_epoch_resumes_exactly(sampling, model, config, mo
         seen.append(progress)
         if not progress.epoch_ended and progress.epoch == 2:
             break
-    Checkpoints(tmp_path, stopped, Interval(1, 0)).save(stopped.step)
+    Checkpoints(tmp_path, stopped, Interval(steps=1)).save(stopped.step)
     resumed = _trainer(sampling, model=model, num_epochs=3, **config)
-    assert Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
+    assert Checkpoints(tmp_path, resumed, Interval(steps=1)).restore()
     seen += _run(resumed)
 
     assert _without_time(seen) == _without_time(expected)
@@ -218,9 +219,9 @@ def test_dropout_differs_by_step_and_seed(dropout):
     """With a rate of 0 and the windows in one order, only dropout can tell one epoch, or one seed, from the next."""
     model = {'num_layers': 2, 'init_scale': 0.5, 'dropout': dropout}
     epochs = _run(_trainer('consecutive', model=model, num_epochs=3, learning_rate=0.0))
-    assert len({p.loss for p in epochs if p.epoch_ended}) == (3 if dropout else 1)
+    assert len({p.epoch_means.loss for p in epochs if p.epoch_ended}) == (3 if dropout else 1)
     (other_seed,) = _run(_trainer('consecutive', model=model, learning_rate=0.0, seed=1))
-    assert (other_seed.loss != epochs[0].loss) == bool(dropout)
+    assert (other_seed.epoch_means.loss != epochs[0].epoch_means.loss) == bool(dropout)
 
 
 class _StepsAsSeconds:
@@ -253,10 +254,11 @@ def test_time_limit_ends_a_run_within_an_epoch_and_the_rate_falls_to_that_end(mo
     assert [p.epoch for p in progress if p.epoch_ended] == [1, 2]
     rates = [1 + np.cos(np.pi * step / end) for step in range(1, end)]  # of the first step, nothing is known yet
     np.testing.assert_allclose([p.learning_rate for p in progress[1:]], rates, rtol=1e-4, atol=1e-6)
-    trainer.reported_epochs.assign(1)
+    trainer.reported_step.assign(trainer.windows.steps_per_epoch)
     assert not trainer.is_done
-    assert [p.loss for p in trainer.train(IDS)] == [progress[-1].loss]  # the last epoch, for its report
-    trainer.reported_epochs.assign(2)
+    (unreported,) = trainer.train(IDS)
+    assert unreported.epoch_means == progress[-1].epoch_means
+    trainer.reported_step.assign(end)
     assert trainer.is_done
     assert trainer.num_epochs_done == 2
 
@@ -269,10 +271,10 @@ def test_run_with_a_time_limit_counts_the_time_before_it_was_stopped(monkeypatch
     calls = stopped.train(IDS, clock.before_call)
     for _ in range(4):
         next(calls)
-    Checkpoints(tmp_path, stopped, Interval(1, 0)).save(4)
+    Checkpoints(tmp_path, stopped, Interval(steps=1)).save(4)
     clock.now = 1000.0  # the clock of another process
     resumed = _timed(clock)
-    Checkpoints(tmp_path, resumed, Interval(1, 0)).restore()
+    Checkpoints(tmp_path, resumed, Interval(steps=1)).restore()
     list(resumed.train(IDS, clock.before_call))
     assert resumed.step == unbroken.step
     _assert_same_bits(unbroken, resumed)
