@@ -70,11 +70,15 @@ def tables(folder: pathlib.Path) -> dict[str, str]:
 def _jaychou(folder: pathlib.Path, parts: str) -> str:
     """Renders the evaluation of the runs and their mixtures on the last part of the corpus of the section."""
     found, models = (_figures(folder, f'jaychou-{parts}-{name}') for name in ('all', 'models'))
-    count = len(_MODELS)
+    cells, cells_alone = (_figures(folder, f'jaychou-{parts}-cells-{name}') for name in ('all', 'models'))
+    count, lstms = len(_MODELS), quality_plan.NUM_LSTMS
+    mixed = f'{count - lstms} of them and {lstms} LSTMs'
     rows = {
         'one model': [found[name] for name in _MODELS],
         f'{count} models': [models['mixture']],
         f'{count} models and Kneser-Ney': [found['mixture']],
+        mixed: [cells_alone['mixture']],
+        f'{mixed}, and Kneser-Ney': [cells['mixture']],
         'Kneser-Ney, 2 characters': [found['kneser_ney_2']],
         'Kneser-Ney, 4 characters': [found['kneser_ney_4']],
         'Kneser-Ney, 6 characters': [found['kneser_ney_6']],

@@ -6,6 +6,7 @@ from experiments.plan import PRESETS
 from pipeline.config import PARTS
 
 SEEDS = range(5)
+NUM_LSTMS = 2  # in place of as many of the GRUs in a mixture
 _RUNS = 'runs/quality'
 _PRIVATE = '--sample_length=0 --prefixes='  # the corpus may not be printed
 _ALL = '--checkpoint=latest --baselines --cache --dynamic'
@@ -48,10 +49,27 @@ def _jaychou() -> list[Step]:
     for name, flags in (('models', '--checkpoint=latest'), ('all', _ALL)):
         steps.append(_evaluate(f'jaychou-three-{name}', three, flags))
         steps.append(_evaluate(f'jaychou-two-{name}', two, f'{flags} --constants_of={_RUNS}/{three[0]}'))
+    steps += _mixed_cells(three, two)
     section = '--corpus=jaychou --valid_fraction=0.1 --test_fraction=0.1 --min_count=2 --num_epochs=30'
     section += ' --sample_every=1ep'
     steps.append(_train('jaychou-section', f'{section} {_PRIVATE}'))
     return [*steps, _evaluate('jaychou-section', ['jaychou-section'], '--baselines')]
+
+
+def _mixed_cells(three: list[str], two: list[str]) -> list[Step]:
+    """The mixture of some of these GRUs with LSTMs; its constants are kept beside the first LSTM of three parts."""
+    steps, lstms = [], {}
+    for parts, more in (('three', ''), ('two', ' --valid_fraction=0')):
+        lstms[parts] = [f'jaychou-{parts}-lstm-{seed}' for seed in range(NUM_LSTMS)]
+        for seed, run in enumerate(lstms[parts]):
+            flags = f'{_PRIVATE}{more} --cell=lstm --forget_bias=1 --seed={seed}'
+            steps.append(_train(run, _preset('best', flags)))
+    for name, flags in (('models', '--checkpoint=latest'), ('all', '--checkpoint=latest --baselines')):
+        for parts, grus in (('three', three), ('two', two)):
+            constants = '' if parts == 'three' else f' --constants_of={_RUNS}/{lstms["three"][0]}'
+            runs = [*lstms[parts], *grus[:-NUM_LSTMS]]
+            steps.append(_evaluate(f'jaychou-{parts}-cells-{name}', runs, f'{flags}{constants}'))
+    return steps
 
 
 def _lyrics() -> list[Step]:
