@@ -131,10 +131,13 @@ def stacked(
     *,
     stack_size: int,
     periods: Collection[int] = (),
+    shard: int = 0,
+    num_shards: int = 1,
 ) -> tf.data.Dataset:
     """Returns the same minibatches in stacks of up to S = `stack_size`, one stack per compiled call.
 
-    A stack ends at the end of an epoch, and at each step that is a multiple of one of `periods`.
+    A stack ends at the end of an epoch, and at each step that is a multiple of one of `periods`. With shards, B is the
+    number of rows of a shard; see `minibatches`.
 
     Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. Zeros pad the stack after the
     first `count` minibatches, so that its shape is constant and the call is compiled once.
@@ -146,12 +149,12 @@ def stacked(
         return end, (first, end)
 
     def minibatches_between(first: tf.Tensor, end: tf.Tensor) -> tf.data.Dataset:
-        return minibatches(windows, ids, first, end).batch(stack_size)
+        return minibatches(windows, ids, first, end, shard=shard, num_shards=num_shards).batch(stack_size)
 
     def fill_up(inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         count = tf.shape(inputs)[0]
         padding = [[0, stack_size - count], [0, 0], [0, 0]]
-        shape = [stack_size, windows.batch_size]
+        shape = [stack_size, windows.batch_size // num_shards]
         return (
             tf.ensure_shape(tf.pad(inputs, padding), [*shape, (windows.context + 1) * windows.num_steps]),
             tf.ensure_shape(tf.pad(targets, padding), [*shape, windows.num_steps]),

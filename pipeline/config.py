@@ -15,6 +15,7 @@ PARTS = ('valid', 'test')
 ACTIVATIONS = ('tanh', 'relu')
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'rmsprop')
 SCHEDULES = ('constant', 'cosine', 'exponential')
+STRATEGIES = ('auto', 'one_device', 'mirrored', 'multi_worker')
 
 _LARGEST_NORM = 1e37  # tf.clip_by_global_norm divides by it, and a float32 rounds 1 / 1e38 to 0
 _LARGEST_ADAPTIVE_RATE = 1.0
@@ -199,6 +200,15 @@ class TrainingConfig:
         lowest=0.0,
         below=1.0,
     )
+    strategy: str = setting(
+        'auto',
+        'one_device; mirrored: the GPUs of this machine share each minibatch; multi_worker: the workers that the '
+        'environment variable TF_CONFIG names do. auto: multi_worker if TF_CONFIG names several, else one_device.',
+        choices=STRATEGIES,
+    )
+    worker_timeout: int = setting(
+        60, 'Seconds after which a worker that cannot be reached ends the others (multi_worker only).', lowest=1
+    )
     jit: bool = setting(True, 'Compile with XLA: faster, and equal up to rounding.')
     checkpoint_every: str = setting('30s', f'How often to save. {UNITS}.')
     log_every: str = setting(
@@ -297,6 +307,8 @@ MAY_CHANGE = frozenset(
         'evaluate_every',
         'early_stopping_patience',
         'sample_every',
+        'strategy',
+        'worker_timeout',
         'sample_length',
         'prefixes',
     }

@@ -16,10 +16,11 @@ HOST = 'CPU:0'
 on a GPU than on the CPU."""
 
 
-def prepare() -> str:
+def prepare(*, all_gpus: bool = False) -> str:
     """Chooses the device of training and evaluation; returns its name.
 
-    Of several GPUs it is the first that CUDA_VISIBLE_DEVICES leaves visible; the others stay free. TensorFlow allocates
+    Of several GPUs it is the first that CUDA_VISIBLE_DEVICES leaves visible, and the others stay free, unless
+    `all_gpus`. TensorFlow allocates
     memory of the GPU as it needs it, instead of all at once. Factors of products stay float32, as on the CPU:
     TensorFlow would round them to TF32 (10 bits of mantissa) on newer GPUs. XLA unrolls the loops over time, unless
     XLA_FLAGS says otherwise.
@@ -33,9 +34,12 @@ def prepare() -> str:
     flags = os.environ.get('XLA_FLAGS', '')
     if _UNROLL.partition('=')[0] not in flags:
         os.environ['XLA_FLAGS'] = f'{flags} {_UNROLL}'.strip()
-    tf.config.set_visible_devices(gpus[:1], 'GPU')
-    tf.config.experimental.set_memory_growth(gpus[0], True)
-    return f'GPU ({tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)})'
+    used = gpus if all_gpus else gpus[:1]
+    tf.config.set_visible_devices(used, 'GPU')
+    for gpu in used:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    name = tf.config.experimental.get_device_details(gpus[0]).get('device_name', gpus[0].name)
+    return f'GPU ({name})' if len(used) == 1 else f'{len(used)} GPUs ({name})'
 
 
 def use_cpu() -> None:

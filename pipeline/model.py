@@ -28,6 +28,15 @@ class Layer(NamedTuple):
     """`[G·H]`"""
 
 
+class Rows(NamedTuple):
+    """Some rows of a minibatch: those that one of several replicas reads."""
+
+    first: tf.Tensor
+    """Scalar int32."""
+    total: int
+    """Rows of the minibatch."""
+
+
 class CharRNN(tf.Module):
     """The recurrent language model of Dive into Deep Learning, sections 6.4, 6.7, 6.8 and 6.10 (Chinese edition v1).
 
@@ -96,22 +105,25 @@ class CharRNN(tf.Module):
         num_parts = self.config.num_layers * self._cell.num_parts
         return tuple(tf.zeros([batch_size, self.config.hidden_size]) for _ in range(num_parts))
 
-    def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
+    def __call__(
+        self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None, rows: Rows | None = None
+    ) -> tuple[tf.Tensor, State]:
         """Reads T characters per row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the last state.
 
         `dropout_seed`, `[2] int32`, is for training: it selects the parts of the embeddings that are dropped, the same
         in all T steps of a row (Gal and Ghahramani 2016), and the hidden states of each layer that are dropped before
         the next layer or the output (Zaremba et al. 2014). The recurrence has no dropout. None: no dropout.
+        `rows`: the rows of the minibatch that these are, so that they have their part of its dropout; None: all.
         """
         below, last = self._embedded(transposed(ids)), ()
         if self.config.input_dropout and dropout_seed is not None:
             seed = folded(dropout_seed, self.config.num_layers)
-            below *= dropout(tf.ones([1, *below.shape[1:]]), self.config.input_dropout, seed)
+            below *= dropout(tf.ones([1, *below.shape[1:]]), self.config.input_dropout, seed, rows)
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
             below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
             last += after
             if self.config.dropout and dropout_seed is not None:
-                below = dropout(below, self.config.dropout, folded(dropout_seed, number))
+                below = dropout(below, self.config.dropout, folded(dropout_seed, number), rows)
         return self._logits(below), last
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
@@ -152,13 +164,18 @@ def folded(seed: tf.Tensor, number: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, number, alg='philox')
 
 
-def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Sets the fraction `rate` of `values` to 0 and scales the others by 1 / (1 - rate), to keep the expectation.
+def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor, rows: Rows | None = None) -> tf.Tensor:
+    """Sets the fraction `rate` of `values`, `[T, B, ...]`, to 0 and scales the others by 1 / (1 - rate).
 
-    The result depends only on `seed`, `[2] int32`, with and without XLA. So it draws integers: TensorFlow's dropout
-    draws floats, for which XLA gives other values.
+    The scale keeps the expectation. `rows`: which rows of a minibatch the B are; None: all. The result depends only on
+    these and on `seed`, `[2] int32`, with and without XLA. So it draws integers: TensorFlow's dropout draws floats, for
+    which XLA gives other values.
     """
-    bits = tf.random.stateless_uniform(values.shape, seed, minval=None, maxval=None, dtype=tf.int32, alg='philox')
+    steps, batch, *rest = values.shape
+    shape = [steps, rows.total if rows else batch, *rest]
+    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32, alg='philox')
+    if rows:
+        bits = tf.slice(bits, [0, rows.first, *(0 for _ in rest)], values.shape)
     lowest_kept = min(round((rate - 0.5) * 2**32), tf.int32.max)  # uniform from -2^31 to 2^31 - 1
     return tf.where(bits >= lowest_kept, values / (1 - rate), 0.0)
 

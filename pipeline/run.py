@@ -8,7 +8,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,21 +18,20 @@ from data.errors import InputError
 from data.ids import Ids
 from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
-from pipeline import devices, run_directory
+from pipeline import run_directory, strategies, worker
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, parse_steps
 from pipeline.dataset import Dataset, EncodedText
 from pipeline.init_from import transfer_weights
 from pipeline.interrupts import Stopped, StopRequest
 from pipeline.intervals import Due
-from pipeline.model import CharRNN
 from pipeline.monitor import Monitor
 from pipeline.perplexity import perplexity, uniform_nats
 from pipeline.profiler import Profiler
 from pipeline.run_directory import LONGER, RunRecord
 from pipeline.samples import Samples
 from pipeline.scorer import Scorer
-from pipeline.trainer import Progress, Trainer
+from pipeline.trainer import Progress, Trainer, make_trainer
 
 _GUESSING_MARGIN = 0.01  # nats; the first weights, before a step, are that close to guessing
 _LARGE_INIT_SCALE = 0.1
@@ -45,7 +44,8 @@ ValidLoss = Callable[[Callable[[], None]], float]
 class Ended(NamedTuple):
     """The end of `run`: where the run is, and the exit code of the program."""
 
-    run_dir: pathlib.Path
+    run_dir: pathlib.Path | None
+    """None: this process is a worker that does not write."""
     exit_code: int
 
 
@@ -66,15 +66,25 @@ def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
     training = config.training
     log_every = training.log_every or training.default_log_every(windows.steps_per_epoch)
     config = config.replace({'prefixes': dataset.usable_prefixes(training.prefixes), 'log_every': log_every})
+    strategy = strategies.resolved(training.strategy)
+    if not strategies.is_chief(strategy):
+        return Ended(None, _guarded(lambda: worker.follow(config, dataset, windows, strategy)))
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
         _check_same(run_dir, config, dataset)
-        try:
-            return Ended(run_dir, _run_locked(config, run_dir, dataset, windows))
-        except (tf.errors.ResourceExhaustedError, tf.errors.InternalError) as error:
-            if exhausted := _exhausted(error):
-                raise exhausted from error
-            raise
+        return Ended(run_dir, _guarded(lambda: _run_locked(config, run_dir, dataset, windows, strategy)))
+
+
+def _guarded(train: Callable[[], int]) -> int:
+    """Calls `train`; raises what TensorFlow says of a full memory or disk, or of a lost worker, as `InputError`."""
+    try:
+        return train()
+    except (tf.errors.ResourceExhaustedError, tf.errors.InternalError) as error:
+        if exhausted := _exhausted(error):
+            raise exhausted from error
+        raise
+    except tf.errors.UnavailableError as error:
+        raise InputError(strategies.lost(error.message)) from error
 
 
 def _check_same(run_dir: pathlib.Path, config: Config, dataset: Dataset) -> None:
@@ -116,12 +126,11 @@ def _windows(config: Config, num_characters: int) -> Windows:
     return windows
 
 
-def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows: Windows) -> int:
+def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows: Windows, strategy: str) -> int:
     """Starts or resumes the run in a `run_dir` that is locked and checked; returns the exit code."""
     begun = run_directory.exists(run_dir)
-    device = devices.prepare()
-    model = CharRNN(config.model, len(dataset.vocabulary), config.training.seed)
-    trainer = Trainer(model, windows, config.training)
+    device, replicas = strategies.start(strategy, config, dataset.sha256)
+    trainer = make_trainer(config, len(dataset.vocabulary), windows, replicas)
     per_epoch = windows.steps_per_epoch
     save_every = config.training.interval('checkpoint_every').without_epochs(per_epoch)
     checkpoints = Checkpoints(run_dir, trainer, save_every)
@@ -133,8 +142,9 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     if begun and not restored:
         print('the run has no checkpoint yet: starts from the beginning')
     if config.training.init_from and not restored:
-        print(transfer_weights(config.training.init_from, model, dataset.vocabulary))
-    if reason := nothing_left(trainer):
+        print(transfer_weights(config.training.init_from, trainer.model, dataset.vocabulary))
+    reason = nothing_left(trainer)
+    if trainer.begins_together(ends=bool(reason)):
         print(reason)
         return 0
     longest = config.replace({'num_epochs': max(config.training.num_epochs, epochs_done)})
@@ -158,10 +168,12 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
         valid = dataset.valid.beginning(config.training.max_evaluate_characters)
         valid_loss = functools.partial(Scorer(evaluated, jit=config.training.jit).nats, valid)
     best, samples = BestCheckpoint(run_dir, evaluated), Samples(evaluated, dataset.vocabulary)
-    with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop:
+    watch = strategies.watch(strategy, config.training.worker_timeout)
+    with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop, watch:
         Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, samples, valid_loss).train()
-    _say_what_next(run_dir, stop, profiler)
-    return stop.exit_code
+    signal = stop.signal.name if stop.signal else 'another worker stops' if trainer.was_asked_to_stop else ''
+    _say_what_next(run_dir, signal, profiler)
+    return stop.exit_code or (strategies.STOPPED if signal else 0)
 
 
 @dataclasses.dataclass
@@ -190,21 +202,26 @@ class Run:
 
     def train(self) -> None:
         """Trains, reports and saves until the last epoch, a stop request or early stopping."""
+        calls = self.trainer.train(self.ids, self.profiler.before_call, lambda: bool(self.stop.signal))
         try:
-            for progress in self.trainer.train(self.ids, self.profiler.before_call):
-                self._after_call(progress)
-                if self.trainer.early_stopping.is_due:
-                    self.monitor.say(_stopped_early(self.trainer))
-                    break
-                if self.trainer.is_done and progress.step % self.trainer.windows.steps_per_epoch:
-                    self.monitor.say(f'max_seconds={self.trainer.config.max_seconds:,}: ends in epoch {progress.epoch}')
-                self.stop.check()
+            with contextlib.closing(calls):
+                self._train(calls)
         except Stopped:
             pass
         except BrokenPipeError:  # stdout was closed (as by `head`): save, as on Ctrl-C
             self._save()
             raise
         self._save()
+
+    def _train(self, calls: Iterable[Progress]) -> None:
+        for progress in calls:
+            self._after_call(progress)
+            if self.trainer.early_stopping.is_due:
+                self.monitor.say(_stopped_early(self.trainer))
+                return
+            if self.trainer.is_done and progress.step % self.trainer.windows.steps_per_epoch:
+                self.monitor.say(f'max_seconds={self.trainer.config.max_seconds:,}: ends in epoch {progress.epoch}')
+            self.stop.check()
 
     def _after_call(self, progress: Progress) -> None:
         """Saves if that is due, before all that may take long."""
@@ -355,10 +372,10 @@ def _stopped_early(trainer: Trainer) -> str:
     )
 
 
-def _say_what_next(run_dir: pathlib.Path, stop: StopRequest, profiler: Profiler) -> None:
+def _say_what_next(run_dir: pathlib.Path, stopped_by: str, profiler: Profiler) -> None:
     if profiler.missing:
         print(profiler.missing)
-    if stop.signal:
-        print(f'{stop.signal.name}: saved. To resume: {command_line.command("pipeline.train", run_dir=run_dir)}')
+    if stopped_by:
+        print(f'{stopped_by}: saved. To resume: {command_line.command("pipeline.train", run_dir=run_dir)}')
     else:
         print(f'saved in {run_dir}. Next: {command_line.command("export.saved_model", run_dir=run_dir)}')

@@ -54,7 +54,7 @@ def main() -> int:
         begun = run_directory.read(run_dir).config if run_directory.exists(run_dir) else config
         config = begun.replace(given)
     ended = run(config, run_dir)
-    if _FLAGS.export_flags and not ended.exit_code:
+    if _FLAGS.export_flags and ended.run_dir and not ended.exit_code:
         _write_export_flags(user_path('export_flags', _FLAGS.export_flags), ended.run_dir)
     return ended.exit_code
 

@@ -1,8 +1,9 @@
 """The training loop: each compiled call trains many minibatches."""
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,19 +13,19 @@ from data.errors import InputError
 from data.ids import Ids
 from data.windows import Windows, stacked
 from pipeline import optimizers
-from pipeline.cells import State
-from pipeline.config import TrainingConfig
+from pipeline.config import Config, TrainingConfig
 from pipeline.devices import HOST
 from pipeline.early_stopping import EarlyStopping
-from pipeline.model import CharRNN, cross_entropy, dropout, folded
+from pipeline.model import CharRNN
 from pipeline.perplexity import perplexity
+from pipeline.replicas import Replicas
+from pipeline.replicated_updates import ReplicatedUpdates
 from pipeline.time_limit import TimeLimit
+from pipeline.updates import CompiledUpdates, Updates
 
 # Enough to hide the overhead of a call, and few enough to react soon to a stop request.
 MINIBATCHES_PER_CALL = 32
 _OPERATIONS_PER_CALL = 3e11  # about two seconds on two cores, so that a large model reacts as soon
-
-_RESETS = -1  # folded into a seed; `CharRNN` folds the numbers of its layers
 
 
 class DivergenceError(InputError):
@@ -71,6 +72,13 @@ class Progress:
         return perplexity(self.epoch_means.loss)
 
 
+def make_trainer(config: Config, vocabulary_size: int, windows: Windows, replicas: Replicas | None) -> 'Trainer':
+    """Returns the trainer of a new model. Raises `InputError` if the replicas cannot share a minibatch equally."""
+    with replicas.strategy.scope() if replicas else contextlib.nullcontext():
+        model = CharRNN(config.model, vocabulary_size, config.training.seed)
+    return Trainer(model, windows, config.training, replicas=replicas)
+
+
 class Trainer(tf.Module):
     """A model, its optimizer and its position in the corpus: all variables that a checkpoint needs."""
 
@@ -80,20 +88,42 @@ class Trainer(tf.Module):
         windows: Windows,
         config: TrainingConfig,
         clock: Callable[[], float] = time.monotonic,
+        replicas: Replicas | None = None,
     ):
-        """`clock` returns seconds."""
+        """Prepares the training of `model`.
+
+        Args:
+          model: made in the scope of the replicas, if there are several.
+          windows: of the corpus.
+          config: the settings.
+          clock: returns seconds.
+          replicas: of the model, which share the rows of each minibatch; None: one device.
+
+        Raises:
+          InputError: the rows of a minibatch cannot be shared equally.
+        """
         super().__init__()
         self.model = model
         self.windows = windows
         self.config = config
+        if replicas and windows.batch_size % replicas.count:
+            raise InputError(
+                f'batch_size={windows.batch_size} must be a multiple of the {replicas.count} replicas, which share '
+                f'each minibatch: give another --batch_size.'
+            )
+        self.replicas = replicas
+        self.was_asked_to_stop = False
+        """Whether `should_stop` returned true, in any process."""
         self._clock = clock
         self.time_limit = TimeLimit(config.max_seconds, self._longest, clock) if config.max_seconds else None
         last_step = self.time_limit.last_step if self.time_limit else self._longest
-        self.optimizer = optimizers.optimizer(config, last_step)
+        with replicas.strategy.scope() if replicas else contextlib.nullcontext():
+            self.optimizer = optimizers.optimizer(config, last_step)
+            self.optimizer.build(model.trainable_variables)
+            # The mean of the weights, in a model of its own; None: without averaging.
+            averages = bool(config.average_from_epoch)
+            self.averaged = CharRNN(model.config, model.vocabulary_size, config.seed) if averages else None
         self._schedule = optimizers.schedule(config, last_step)
-        self.optimizer.build(model.trainable_variables)
-        # The mean of the weights, in a model of its own; None: without averaging.
-        self.averaged = CharRNN(model.config, model.vocabulary_size, config.seed) if config.average_from_epoch else None
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         with tf.device(HOST):
             # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
@@ -103,7 +133,8 @@ class Trainer(tf.Module):
             # The last step after which all that was due is done; -1: not known.
             self.reported_step = tf.Variable(-1, dtype=tf.int64)
             self.early_stopping = EarlyStopping(config.early_stopping_patience)
-        self._train = tf.function(self._train_in_graph, jit_compile=config.jit, autograph=False)
+        self.updates = Updates(model, self.averaged, self.optimizer, windows, config)
+        self._train = ReplicatedUpdates(self.updates, replicas) if replicas else CompiledUpdates(self.updates)
 
     @property
     def evaluated_model(self) -> CharRNN:
@@ -113,7 +144,7 @@ class Trainer(tf.Module):
     @property
     def step(self) -> int:
         """Minibatches trained so far, as counted by the optimizer."""
-        return int(self.optimizer.iterations)
+        return int(self.optimizer.iterations.numpy())
 
     @property
     def num_epochs_done(self) -> int:
@@ -131,31 +162,79 @@ class Trainer(tf.Module):
         """Minibatches trained at the end of the run; with a time limit, an estimate until the time is over."""
         return int(self.time_limit.last_step) if self.time_limit else self._longest
 
-    def train(self, ids: Ids, before_call: Callable[[int, int], None] = lambda first, last: None) -> Iterator[Progress]:
+    def train(
+        self,
+        ids: Ids,
+        before_call: Callable[[int, int], None] = lambda first, last: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[Progress]:
         """Trains from the current step to the end of the run; yields the progress after each call.
 
         A step that was stopped before all that is due after it was done is yielded first.
-        `before_call` is called before each call, whose steps are `first` to `last - 1`.
+        `before_call` is called before each call, whose steps are `first` to `last - 1`. If there are replicas in
+        several processes, all stop before the same call when `should_stop` returns true in one of them, or when one
+        closes this iterator.
 
         Raises:
           DivergenceError: a loss or norm is not finite.
         """
         per_epoch = self.windows.steps_per_epoch
         stack_size = min(per_epoch, self._minibatches_per_call)
-        calls = stacked(self.windows, ids, self.step, self._longest, stack_size=stack_size, periods=self._periods)
+        calls = stacked(
+            self.windows,
+            ids,
+            self.step,
+            self._longest,
+            stack_size=stack_size,
+            periods=self._periods,
+            shard=self.replicas.worker if self.replicas else 0,
+            num_shards=self.replicas.num_workers if self.replicas else 1,
+        )
         if self._is_unreported:
             first_step = (self.step - 1) // per_epoch * per_epoch
             progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)
-            yield dataclasses.replace(progress, num_characters=0)
+            yield from self._yielded(dataclasses.replace(progress, num_characters=0), should_stop)
         if self.time_limit:
             self.time_limit.start()
         start = self._clock()
         for inputs, targets, count in calls:
-            if self.step >= self.last_step:
+            if self._ends_together(should_stop):
                 return
             before_call(self.step, self.step + int(count))
-            yield self._train_call(inputs, targets, count, start)
+            yield from self._yielded(self._train_call(inputs, targets, count, start), should_stop)
             start = self._clock()
+        self._ends_together(should_stop)
+
+    def begins_together(self, *, ends: bool) -> bool:
+        """Gives the variables of the chief to all processes, or returns True if nothing is left for it to do.
+
+        `ends`: whether nothing is left, as the chief knows it.
+        """
+        if not self.replicas:
+            return ends
+        if any(self.replicas.any(ends)):
+            return True
+        self.replicas.take_from_chief([*self.variables, *(variable.value for variable in self.optimizer.variables)])
+        return False
+
+    def _yielded(self, progress: Progress, should_stop: Callable[[], bool]) -> Iterator[Progress]:
+        """Yields `progress`; if the iterator is closed there, the other processes hear of it."""
+        try:
+            yield progress
+        except GeneratorExit:
+            self._ends_together(should_stop, closed=True)
+            raise
+
+    def _ends_together(self, should_stop: Callable[[], bool], *, closed: bool = False) -> bool:
+        """Returns whether training ends, in all processes before the same call.
+
+        With replicas all processes call this as often: before each call, and once more at the end.
+        """
+        if self.replicas:
+            if self.time_limit:  # each process measures other times
+                self.replicas.take_from_chief([self.time_limit.last_step])
+            closed, self.was_asked_to_stop = self.replicas.any(closed, should_stop())
+        return closed or self.was_asked_to_stop or self.step >= self.last_step
 
     @property
     def _minibatches_per_call(self) -> int:
@@ -241,83 +320,6 @@ class Trainer(tf.Module):
             num_characters=count * self.windows.batch_size * self.windows.num_steps,
             seconds=seconds,
         )
-
-    def _train_in_graph(
-        self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
-    ) -> tuple[tf.Tensor, tf.Tensor, State]:
-        """Applies the first `count` updates of `[S, B, ...]`; stops before one whose loss or norm is not finite.
-
-        `state` precedes the first window that the first minibatch reads, which is a context window if there is one.
-
-        Returns:
-          losses, norms (before clipping), both `[S] float32`, and the state for the next minibatch.
-        """
-        carried = self.windows.sampling == 'consecutive'
-
-        def body(s, finite, state, losses, norms):
-            before = state if carried else self.model.zero_state(self.windows.batch_size)
-            loss, norm, gradients, state = self._gradients(inputs[s], targets[s], before)
-            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-            tf.cond(finite, lambda: self._update(gradients), lambda: tf.constant(False))
-            return s + 1, finite, state, losses.write(s, loss), norms.write(s, norm)
-
-        per_minibatch = [tf.TensorArray(tf.float32, inputs.shape[0], element_shape=[]) for _ in range(2)]
-        _, _, state, losses, norms = tf.while_loop(
-            lambda s, finite, *_: (s < count) & finite, body, (0, tf.constant(True), state, *per_minibatch)
-        )
-        return losses.stack(), norms.stack(), state
-
-    def _gradients(
-        self, inputs: tf.Tensor, targets: tf.Tensor, state: State
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], State]:
-        """Returns loss, global norm, clipped gradients and next state of one minibatch.
-
-        Inputs are `[B, (C+1)·T]`. The gradient of the last window's loss flows back through the C context windows,
-        which are read again from the state before them. At the start of an epoch there are fewer than C.
-        """
-        *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
-        step = tf.cast(self.optimizer.iterations, tf.int32)
-        following = None
-        with tf.GradientTape() as tape:
-            for ago, window in zip(range(len(context), 0, -1), context, strict=True):
-                _, after = self.model(window, self._reset(state, step - ago), self._dropout_seed(step - ago))
-                exists = step % self.windows.steps_per_epoch >= ago
-                state = tuple(tf.where(exists, new, old) for new, old in zip(after, state, strict=True))
-                if following is None:
-                    following = state
-            logits, last = self.model(own, self._reset(state, step), self._dropout_seed(step))
-            loss = cross_entropy(logits, targets)
-        # The gradient of the gather is IndexedSlices with unsummed rows, so its norm would be wrong: make it dense.
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
-        norm = tf.linalg.global_norm(gradients)
-        if self.config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)
-        return loss, norm, gradients, last if following is None else following
-
-    def _reset(self, state: State, step: tf.Tensor) -> State:
-        """Returns the state before the windows of `step`: zero in a random fraction of the rows.
-
-        Like dropout, the choice of the rows is a pure function of the step.
-        """
-        if not self.config.state_reset_rate:
-            return state
-        seed = folded(self._dropout_seed(step), _RESETS)
-        kept = dropout(tf.ones([self.windows.batch_size, 1]), self.config.state_reset_rate, seed) > 0
-        return tuple(tf.where(kept, part, 0.0) for part in state)
-
-    def _dropout_seed(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the dropout seed of `step`: dropout is a pure function of the step, so that resuming is exact."""
-        return tf.stack([self.config.seed, step])
-
-    def _update(self, gradients: list[tf.Tensor]) -> tf.Tensor:
-        self.optimizer.apply(gradients, self.model.trainable_variables)
-        if self.averaged:
-            first = (self.config.average_from_epoch - 1) * self.windows.steps_per_epoch
-            count = tf.cast(tf.maximum(self.optimizer.iterations - first, 1), tf.float32)
-            weights = zip(self.averaged.trainable_variables, self.model.trainable_variables, strict=True)
-            for mean, weight in weights:
-                mean.assign_add((weight - mean) / count)
-        return tf.constant(True)
 
     def _check_finite(self, losses: np.ndarray, norms: np.ndarray, first_step: int) -> None:
         bad = np.flatnonzero(~(np.isfinite(losses) & np.isfinite(norms)))

@@ -192,6 +192,7 @@ def test_settings_that_may_change_when_a_run_resumes():
     another_run |= {'embedding_size': 8, 'embedding_scale': 0.2, 'tie_embeddings': True, 'input_dropout': 0.5}
     may_change = {'corpus': 'moved.txt', 'num_epochs': 500, 'checkpoint_every': '500', 'profile_steps': '1:2'}
     may_change |= {'evaluate_every': '2ep', 'early_stopping_patience': 3, 'valid_corpus': '', 'test_corpus': ''}
+    may_change |= {'strategy': 'mirrored', 'worker_timeout': 9}
     may_change |= {'log_every': '2ep', 'sample_every': '7ep', 'sample_length': 8, 'prefixes': ('x',)}
     assert another_run.keys() | may_change.keys() == old.to_dict().keys()
     found = differences(old, old.replace(another_run | may_change))

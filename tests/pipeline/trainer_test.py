@@ -308,18 +308,19 @@ def test_reset_rows_start_from_a_zero_state():
     state = (tf.random.stateless_normal([B, H], [1, 2]),)
     inputs, targets = next(iter(minibatches(_trainer().windows, IDS, 0, 1)))
     always, never = _trainer('consecutive', state_reset_rate=1 - 1e-12), _trainer('consecutive')
-    carried, _, _, _ = never._gradients(inputs, targets, state)
-    from_zero, _, _, _ = never._gradients(inputs, targets, never.model.zero_state(B))
+    zero, step = never.model.zero_state(B), tf.constant(0)
+    carried, *_ = never.updates.loss_and_gradients(inputs, targets, state, step)
+    from_zero, *_ = never.updates.loss_and_gradients(inputs, targets, zero, step)
     assert float(carried) != float(from_zero)
-    assert float(always._gradients(inputs, targets, state)[0]) == float(from_zero)
+    assert float(always.updates.loss_and_gradients(inputs, targets, state, step)[0]) == float(from_zero)
 
 
 def test_context_windows_of_reset_rows_start_from_a_zero_state():
     """The state that is carried on is the one after the first context window, read from zero."""
     trainer = _trainer('consecutive', bptt_windows=2, state_reset_rate=1 - 1e-12)
-    trainer.optimizer.iterations.assign(1)
     inputs, targets = next(iter(minibatches(trainer.windows, IDS, 1, 2)))
-    *_, carried = trainer._gradients(inputs, targets, (tf.random.stateless_normal([B, H], [1, 2]),))
+    state = (tf.random.stateless_normal([B, H], [1, 2]),)
+    *_, carried = trainer.updates.loss_and_gradients(inputs, targets, state, tf.constant(1))
     _, expected = trainer.model(inputs[:, :T], trainer.model.zero_state(B))
     np.testing.assert_array_equal(carried[0], expected[0])
 
@@ -327,7 +328,7 @@ def test_context_windows_of_reset_rows_start_from_a_zero_state():
 def test_reset_rows_are_a_random_fraction_and_depend_on_the_step():
     trainer = _trainer('consecutive', state_reset_rate=0.3)
     ones = (tf.ones([B, H]),)
-    masks = np.array([trainer._reset(ones, tf.constant(step))[0].numpy() for step in range(500)])
+    masks = np.array([trainer.updates._reset(ones, tf.constant(step), None)[0].numpy() for step in range(500)])
     np.testing.assert_array_equal(masks, np.broadcast_to(masks[:, :, :1], masks.shape))  # whole rows
     assert np.mean(masks == 0) == pytest.approx(0.3, abs=0.03)
     assert len({mask.tobytes() for mask in masks}) == 2**B
@@ -338,7 +339,7 @@ def test_compiles_once_for_any_division_of_an_epoch(monkeypatch):
     trainer = _trainer(num_epochs=2)
     assert trainer.windows.steps_per_epoch % 5, 'the last call of an epoch must be a shorter one'
     _run(trainer)
-    assert trainer._train.experimental_get_tracing_count() == 1
+    assert trainer._train._call.experimental_get_tracing_count() == 1
 
 
 def test_reports_the_end_of_each_epoch():

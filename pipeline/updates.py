@@ -1,0 +1,142 @@
+"""The updates of a model: gradient, clipping, optimizer; many of them in one compiled call."""
+
+import keras
+import tensorflow as tf
+
+from data.windows import Windows
+from pipeline.cells import State
+from pipeline.config import TrainingConfig
+from pipeline.model import CharRNN, Rows, cross_entropy, dropout, folded
+
+_RESETS = -1  # folded into a seed; `CharRNN` folds the numbers of its layers
+
+
+class Updates:
+    """What one update consists of."""
+
+    def __init__(
+        self,
+        model: CharRNN,
+        averaged: CharRNN | None,
+        optimizer: keras.Optimizer,
+        windows: Windows,
+        config: TrainingConfig,
+    ):
+        """`averaged` receives the mean of the weights; None: without averaging."""
+        self.model = model
+        self.averaged = averaged
+        self.optimizer = optimizer
+        self.windows = windows
+        self.config = config
+
+    @property
+    def step(self) -> tf.Tensor:
+        """Updates so far, scalar int32."""
+        return tf.cast(self.optimizer.iterations, tf.int32)
+
+    def loss_and_gradients(
+        self, inputs: tf.Tensor, targets: tf.Tensor, state: State, step: tf.Tensor, rows: Rows | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
+        """Returns the mean loss, its gradients and the next state, of one minibatch or of some of its rows.
+
+        Inputs are `[B, (C+1)·T]`. The gradient of the last window's loss flows back through the C context windows,
+        which are read again from the state before them. At the start of an epoch there are fewer than C.
+        `rows`: the rows of the minibatch that these are; None: all.
+        """
+        *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
+        following = None
+        with tf.GradientTape() as tape:
+            for ago, window in zip(range(len(context), 0, -1), context, strict=True):
+                _, after = self.model(
+                    window, self._reset(state, step - ago, rows), self._dropout_seed(step - ago), rows
+                )
+                exists = step % self.windows.steps_per_epoch >= ago
+                state = tuple(tf.where(exists, new, old) for new, old in zip(after, state, strict=True))
+                if following is None:
+                    following = state
+            logits, last = self.model(own, self._reset(state, step, rows), self._dropout_seed(step), rows)
+            loss = cross_entropy(logits, targets)
+        # The gradient of the gather is IndexedSlices with unsummed rows, so its norm would be wrong: make it dense.
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
+        return loss, gradients, last if following is None else following
+
+    def clipped(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns the global norm of the gradients, before clipping, and the clipped gradients."""
+        norm = tf.linalg.global_norm(gradients)
+        if self.config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)
+        return norm, gradients
+
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        """Changes the weights."""
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+
+    def means_and_weights(self) -> tuple[tf.Tensor, list[tuple[tf.Variable, tf.Variable]]]:
+        """Returns the number of weights in the mean, scalar float32, and `(mean, weight)` of each variable."""
+        if not self.averaged:
+            return tf.constant(1.0), []
+        first = (self.config.average_from_epoch - 1) * self.windows.steps_per_epoch
+        count = tf.cast(tf.maximum(self.optimizer.iterations - first, 1), tf.float32)
+        return count, list(zip(self.averaged.trainable_variables, self.model.trainable_variables, strict=True))
+
+    def _reset(self, state: State, step: tf.Tensor, rows: Rows | None) -> State:
+        """Returns the state before the windows of `step`: zero in a random fraction of the rows.
+
+        Like dropout, the choice of the rows is a pure function of the step.
+        """
+        if not self.config.state_reset_rate:
+            return state
+        seed = folded(self._dropout_seed(step), _RESETS)
+        kept = dropout(tf.ones([1, state[0].shape[0], 1]), self.config.state_reset_rate, seed, rows)[0] > 0
+        return tuple(tf.where(kept, part, 0.0) for part in state)
+
+    def _dropout_seed(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the dropout seed of `step`: dropout is a pure function of the step, so that resuming is exact."""
+        return tf.stack([self.config.seed, step])
+
+
+class CompiledUpdates:
+    """Many updates on one device, in one compiled call."""
+
+    def __init__(self, updates: Updates):
+        self._updates = updates
+        self._call = tf.function(self._in_graph, jit_compile=updates.config.jit, autograph=False)
+
+    def __call__(
+        self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+        """Applies the first `count` updates of `[S, B, ...]`; stops before one whose loss or norm is not finite.
+
+        `state` precedes the first window that the first minibatch reads, which is a context window if there is one.
+
+        Returns:
+          losses, norms (before clipping), both `[S] float32`, and the state for the next minibatch.
+        """
+        return self._call(inputs, targets, count, state)
+
+    def _in_graph(
+        self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+        updates, windows = self._updates, self._updates.windows
+        carried = windows.sampling == 'consecutive'
+
+        def body(s, finite, state, losses, norms):
+            before = state if carried else updates.model.zero_state(windows.batch_size)
+            loss, gradients, state = updates.loss_and_gradients(inputs[s], targets[s], before, updates.step)
+            norm, gradients = updates.clipped(gradients)
+            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+            tf.cond(finite, lambda: self._apply(gradients), lambda: tf.constant(False))
+            return s + 1, finite, state, losses.write(s, loss), norms.write(s, norm)
+
+        per_minibatch = [tf.TensorArray(tf.float32, inputs.shape[0], element_shape=[]) for _ in range(2)]
+        _, _, state, losses, norms = tf.while_loop(
+            lambda s, finite, *_: (s < count) & finite, body, (0, tf.constant(True), state, *per_minibatch)
+        )
+        return losses.stack(), norms.stack(), state
+
+    def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
+        self._updates.apply(gradients)
+        count, pairs = self._updates.means_and_weights()
+        for mean, weight in pairs:
+            mean.assign_add((weight - mean) / count)
+        return tf.constant(True)
