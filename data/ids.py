@@ -50,6 +50,6 @@ class Ids:
         """
         found = np.zeros([len(starts), length], np.int32)
         for row, start in zip(found, starts.tolist(), strict=True):
-            first, last = max(start, 0), min(start + length, len(self))
+            first, last = (min(max(place, 0), len(self)) for place in (start, start + length))
             row[first - start : last - start] = self._symbols(first, last)
         return self._table[found]

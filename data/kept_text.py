@@ -12,10 +12,10 @@ import filelock
 
 from data import stored_text
 from data.download import data_home
-from data.source import Source
+from data.errors import InputError
+from data.source import LONG, Source
 from data.stored_text import StoredText
 
-_KEPT_FROM = 1 << 24  # bytes: a shorter text is encoded in half a second
 _BLOCK = 1 << 20  # bytes
 
 
@@ -28,11 +28,11 @@ def load(source: Source) -> StoredText:
     Raises:
       InputError: the source cannot be read, or its files change meanwhile.
     """
-    if source.num_bytes < _KEPT_FROM:
+    if source.num_bytes < LONG:
         return stored_text.temporary(source)
     source.must_not_change()
     try:
-        folder = data_home() / 'encoded' / _key(source)
+        folder = _home() / _key(source)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix('.lock')):
             if not stored_text.is_stored(folder):
@@ -41,6 +41,14 @@ def load(source: Source) -> StoredText:
     except OSError as error:
         print(f'warning: the encoded text cannot be kept, so each start encodes it again: {error}', file=sys.stderr)
         return stored_text.temporary(source)
+
+
+def _home() -> pathlib.Path:
+    """Returns the folder of all kept texts. Raises `OSError` if the home directory is unknown."""
+    try:
+        return data_home() / 'encoded'
+    except InputError as error:
+        raise OSError(str(error)) from error
 
 
 def _write(folder: pathlib.Path, source: Source) -> None:

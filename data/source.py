@@ -1,5 +1,6 @@
 """The characters of the documents of a corpus, decoded and normalised in pieces."""
 
+import contextlib
 import itertools
 import pathlib
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from data import documents, encodings
 from data.errors import InputError
 from data.progress import Progress
 from data.reading import ReadingConfig
+
+LONG = 1 << 24
+"""Bytes of a text from which on progress is shown, and `kept_text` keeps it: a shorter one takes half a second."""
 
 
 class Source:
@@ -54,29 +58,36 @@ class Source:
         """Yields the texts of all documents, with a line feed between two."""
         self.num_documents = 0
         problems: list[str] = []
-        progress, bytes_before = Progress('encoding the text', self.num_bytes), 0
-        for path in self.paths:
-            try:
-                for document in documents.read(path):
-                    if self.member and document.name != f'{path}/{self.member}':
-                        continue
-                    if self.num_documents:
-                        yield '\n'
-                    self.num_documents += 1
-                    pieces = encodings.decode(
-                        document, document.name, self.reading.encoding, self.reading.encoding_errors
-                    )
-                    for piece in pieces:
-                        progress.update(bytes_before + document.bytes_read)
-                        if not problems:
-                            yield piece
-            except InputError as error:
-                problems.append(str(error))
-            bytes_before += path.stat().st_size
+        with contextlib.ExitStack() as stack:
+            progress = Progress('encoding the text', self.num_bytes) if self.num_bytes >= LONG else None
+            if progress:
+                stack.callback(progress.end)
+            bytes_before = 0
+            for path in self.paths:
+                try:
+                    for document in self._documents(path):
+                        if self.num_documents:
+                            yield '\n'
+                        self.num_documents += 1
+                        for piece in self._pieces(document):
+                            if progress:
+                                progress.update(bytes_before + document.bytes_read)
+                            if not problems:
+                                yield piece
+                except InputError as error:
+                    problems.append(str(error))
+                bytes_before += path.stat().st_size
         if len(problems) > 1:
             problems.insert(0, f'{len(problems)} of {len(self.paths)} files cannot be used:')
         if problems:
             raise InputError('\n  '.join(problems))
+
+    def _documents(self, path: pathlib.Path) -> Iterator[documents.Document]:
+        wanted = (document for document in documents.read(path) if document.name == f'{path}/{self.member}')
+        return wanted if self.member else documents.read(path)
+
+    def _pieces(self, document: documents.Document) -> Iterator[str]:
+        return encodings.decode(document, document.name, self.reading.encoding, self.reading.encoding_errors)
 
 
 def _without_leading_blanks(pieces: Iterator[str]) -> Iterator[str]:

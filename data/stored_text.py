@@ -143,7 +143,7 @@ class _File:
 
 def is_stored(folder: pathlib.Path) -> bool:
     """Returns whether `folder` holds a text that `create` made."""
-    return (folder / _HEADER).is_file()
+    return (folder / _HEADER).is_file() and (folder / _SYMBOLS).is_file()
 
 
 def read(folder: pathlib.Path) -> StoredText:

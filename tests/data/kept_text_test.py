@@ -19,7 +19,7 @@ TEXT = 'the sun rose\r\nabove the fields\n' * 100
 def home(tmp_path, monkeypatch) -> pathlib.Path:
     """A data home; every text is long."""
     monkeypatch.setenv('CHARRNN_DATA_HOME', str(tmp_path / 'home'))
-    monkeypatch.setattr(kept_text, '_KEPT_FROM', 0)
+    monkeypatch.setattr(kept_text, 'LONG', 0)
     return tmp_path / 'home' / 'encoded'
 
 
@@ -81,14 +81,17 @@ def test_text_that_changes_while_it_is_read_is_refused(home, tmp_path, monkeypat
     assert _folders(home) == []
 
 
-def test_home_that_cannot_be_written_costs_only_time(tmp_path, home, capsys):
+@pytest.mark.parametrize('known', [True, False])
+def test_home_that_cannot_be_written_or_is_unknown_costs_only_time(tmp_path, home, capsys, monkeypatch, known):
     home.parent.write_text('a file', 'utf-8')
+    if not known:
+        monkeypatch.setenv('CHARRNN_DATA_HOME', '~no-such-user/x')
     assert str(corpus.load(ReadingConfig(_write(tmp_path / 'a.txt'), newlines='keep')).text) == TEXT.replace('\r', '')
     assert 'warning: the encoded text cannot be kept' in capsys.readouterr().err
 
 
 def test_short_text_is_not_kept(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept_text, '_KEPT_FROM', 1 << 24)
+    monkeypatch.setattr(kept_text, 'LONG', 1 << 24)
     corpus.load(ReadingConfig(_write(tmp_path / 'a.txt')))
     assert not home.exists()
 
@@ -100,7 +103,7 @@ def test_process_that_is_killed_while_it_encodes_leaves_no_half_text(home, tmp_p
 import os, signal
 from data import corpus, encodings, kept_text, stored_text
 from data.reading import ReadingConfig
-kept_text._KEPT_FROM, encodings._CHUNK = 0, 1000
+kept_text.LONG, encodings._CHUNK = 0, 1000
 add, count = stored_text._Writer.add, 0
 def add_two(writer, text):
     global count
@@ -127,7 +130,7 @@ def test_second_process_waits_for_the_first(home, tmp_path):
     program = f"""
 from data import corpus, kept_text
 from data.reading import ReadingConfig
-kept_text._KEPT_FROM = 0
+kept_text.LONG = 0
 print(len(corpus.load(ReadingConfig({path!r})).text))
 """
     key = kept_text._key(corpus._source(ReadingConfig(path)))

@@ -112,4 +112,6 @@ def test_windows_from_the_file_are_those_from_memory(sampling, num_shards, conte
 
 def test_window_beyond_the_ends_holds_the_ids_within():
     found = Ids.of(np.arange(10)).windows(np.array([-2, 8, 3]), 4)
+    beyond = Ids.of(np.arange(10)).windows(np.array([-9, 10, 15]), 4)  # a padded row may begin after the end
+    assert beyond.shape == (3, 4)
     assert (found[0, 2:].tolist(), found[1, :2].tolist(), found[2].tolist()) == ([0, 1], [8, 9], [3, 4, 5, 6])
