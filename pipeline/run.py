@@ -79,12 +79,12 @@ def _guarded(train: Callable[[], int]) -> int:
     """Calls `train`; raises what TensorFlow says of a full memory or disk, or of a lost worker, as `InputError`."""
     try:
         return train()
-    except (tf.errors.ResourceExhaustedError, tf.errors.InternalError) as error:
+    except tf.errors.OpError as error:
         if exhausted := _exhausted(error):
             raise exhausted from error
+        if isinstance(error, tf.errors.UnavailableError) or 'Collective ops is aborted' in error.message:
+            raise InputError(strategies.lost(error.message)) from error
         raise
-    except tf.errors.UnavailableError as error:
-        raise InputError(strategies.lost(error.message)) from error
 
 
 def _check_same(run_dir: pathlib.Path, config: Config, dataset: Dataset) -> None:
@@ -98,7 +98,8 @@ def _exhausted(error: tf.errors.OpError) -> InputError | None:
 
     TensorFlow reports a full disk by the same error as a full memory, and that of a GPU also as an internal error.
     """
-    if isinstance(error, tf.errors.InternalError) and not re.search('out.of.memory', error.message, re.IGNORECASE):
+    of_gpu = isinstance(error, tf.errors.InternalError) and re.search('out.of.memory', error.message, re.IGNORECASE)
+    if not of_gpu and not isinstance(error, tf.errors.ResourceExhaustedError):
         return None
     if any(os.strerror(number) in error.message for number in (errno.ENOSPC, errno.EDQUOT)):
         return InputError(f'the disk is full: {error.message.splitlines()[0]}. Make room there and resume.')

@@ -62,6 +62,8 @@ def cluster() -> Cluster | None:
         own = index + (len(jobs.get('chief', ())) if kind == 'worker' else 0)
         if jobs.keys() - {'chief', 'worker'} or kind not in jobs or addresses[own] != jobs[kind][index]:
             raise KeyError(kind)
+        if not all(re.fullmatch('.+:[0-9]+', address) for address in addresses):
+            raise ValueError(addresses)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
             f'TF_CONFIG={text!r} does not name this worker ({error!r}): it must be JSON such as {{"cluster": '

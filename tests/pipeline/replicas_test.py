@@ -208,6 +208,7 @@ def test_environment_names_the_workers(monkeypatch, text, expected):
         '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
         '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "chief", "index": 0}}',
         '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_malformed_environment_is_refused(monkeypatch, text):
@@ -229,6 +230,13 @@ def test_minibatch_that_cannot_be_shared_equally_is_refused(folder, program_envi
     for code, _, error in _ended(_start(folder, program_environment, 2, run_dir='run', batch_size=7)):
         assert code == 1
         assert 'batch_size=7 must be a multiple of the 2 replicas' in error or 'a worker was lost' in error
+
+
+def test_port_of_another_program_is_refused():
+    with socket.create_server(('', 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(InputError, match=f'port {port}, which TF_CONFIG gives this worker, cannot be used'):
+            strategies.wait_for(Cluster((f'127.0.0.1:{port}', '127.0.0.1:1'), 0))
 
 
 def test_watch_ends_when_a_worker_has_not_answered_for_the_timeout():
