@@ -385,7 +385,7 @@ def test_start_that_fails_leaves_no_run_dir(tmp_path, config, monkeypatch):
     def no_memory(*_):
         raise tf.errors.ResourceExhaustedError(None, None, 'OOM')
 
-    monkeypatch.setattr(run, 'CharRNN', no_memory)
+    monkeypatch.setattr('pipeline.trainer.CharRNN', no_memory)
     for run_dir in (None, tmp_path / 'run'):
         with pytest.raises(InputError, match='the memory does not suffice'):
             run.run(config, run_dir)
