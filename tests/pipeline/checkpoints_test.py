@@ -1,6 +1,7 @@
 """Checkpoints: when they are saved, their content, and errors of unreadable ones."""
 
 import os
+import pathlib
 import resource
 
 import numpy as np
@@ -38,6 +39,36 @@ def test_restores_the_newest_checkpoint_and_keeps_the_one_before(tmp_path):
     assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().name == 'ckpt-30'
     assert resumed.other.numpy() == 30
     assert _kept(tmp_path) == {'ckpt-20', 'ckpt-30'}
+
+
+@pytest.mark.parametrize(('num_renamed', 'kept', 'value'), [(0, 'ckpt-1', 1), (1, 'ckpt-1', 1), (2, 'ckpt-2', 3)])
+def test_step_that_is_saved_again_is_whole_or_gone_when_that_is_killed(
+    tmp_path, monkeypatch, capsys, num_renamed, kept, value
+):
+    """Killed after some of the two files of a checkpoint were renamed: no part of it is read with one of the old."""
+    root = _Root()
+    checkpoints = Checkpoints(tmp_path, root, EVERY_STEP)
+    for step, number in ((1, 1), (2, 2)):
+        root.other.assign(number)
+        checkpoints.save(step)
+    checkpoints.save(2)  # saved once
+    replace, renamed = pathlib.Path.replace, []
+
+    def killed(self, target):
+        if len(renamed) == num_renamed:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return replace(self, target)
+
+    root.other.assign(3)
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, 'replace', killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(2, again=True)
+    resumed = _Root()
+    assert Checkpoints(tmp_path, resumed, EVERY_STEP).restore().name == kept
+    assert resumed.other.numpy() == value
+    assert capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize(
