@@ -144,8 +144,11 @@ class Monitor:
                 metrics_file.append(self._run_dir, progress.epoch, progress.step, **metrics, seconds=seconds)
         self._seconds, self._characters = 0.0, 0
         if line_is_due or (not self._bar and self._is_silent()):
-            valid = '' if valid_nats is None else f', valid {perplexity(valid_nats):.2f}'
-            self.say(f'{self._line(progress)}{valid}')
+            self.line(progress, '' if valid_nats is None else f', valid {perplexity(valid_nats):.2f}')
+
+    def line(self, progress: Progress, more: str = '') -> None:
+        """Prints where the run is, and `more`."""
+        self.say(f'{self._line(progress)}{more}')
 
     def epoch_ended(self) -> None:
         """Counts the seconds of the next epoch."""

@@ -251,6 +251,8 @@ class Run:
         if point:
             self.monitor.point(progress, samples or is_last, valid_nats)
             self._log.done()
+        elif samples:
+            self.monitor.line(progress)
         if samples:
             self._sample(progress)
         if progress.epoch_ended:

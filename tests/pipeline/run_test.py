@@ -481,6 +481,7 @@ def test_everything_may_be_due_within_an_epoch(tmp_path, capsys):
     assert [line['epoch'] for line in lines] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]
     printed = capsys.readouterr().out
     assert printed.count(' - 分开') == last // 7
+    assert 'step 7 of 1, in epoch 1: perplexity' in printed
     assert _best(tmp_path)['step'] == min(evaluated, key=lambda step: np.sin(step))
 
 
