@@ -499,12 +499,24 @@ def test_points_are_the_means_since_the_point_before(tmp_path):
         before = step
 
 
-@pytest.mark.parametrize('stopped_step', [4, 12, 16, 28])
-@pytest.mark.parametrize('killed', [True, False])
-def test_run_that_ends_inside_an_evaluation_within_an_epoch_equals_an_unbroken_one(tmp_path, stopped_step, killed):
+def _points(run_dir: pathlib.Path) -> list[dict]:
+    lines = map(json.loads, (run_dir / 'metrics.jsonl').read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != 'seconds'} for line in lines]
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory) -> tuple[pathlib.Path, Trainer]:
+    """A run with everything due within epochs, and its trainer at the end."""
+    trainer, run_dir = _trainer(**WITHIN_EPOCHS), tmp_path_factory.mktemp('unbroken')
+    _train(run_dir, trainer, _losses_by_step(trainer)[0])
+    return run_dir, trainer
+
+
+@pytest.mark.parametrize(('stopped_step', 'killed'), [(4, True), (12, False), (16, True), (28, True), (28, False)])
+def test_run_that_ends_inside_an_evaluation_within_an_epoch_equals_an_unbroken_one(
+    tmp_path, unbroken, stopped_step, killed
+):
     """Stopped by a signal, or killed: then it resumes from the checkpoint that was due before the evaluation."""
-    unbroken = _trainer(**WITHIN_EPOCHS)
-    _train(tmp_path / 'unbroken', unbroken, _losses_by_step(unbroken)[0])
     broken = _trainer(**WITHIN_EPOCHS)
 
     def interrupted(poll) -> float:
@@ -515,25 +527,18 @@ def test_run_that_ends_inside_an_evaluation_within_an_epoch_equals_an_unbroken_o
         return _losses_by_step(broken)[0](poll)
 
     with pytest.raises(MemoryError) if killed else contextlib.nullcontext():
-        _train(tmp_path / 'broken', broken, interrupted, every=Interval(steps=1))
-    newest = tf.train.latest_checkpoint(str(tmp_path / 'broken' / 'checkpoints'))
-    assert newest.endswith(f'ckpt-{stopped_step}')
+        _train(tmp_path, broken, interrupted, every=Interval(steps=1))
+    assert tf.train.latest_checkpoint(str(tmp_path / 'checkpoints')).endswith(f'ckpt-{stopped_step}')
     resumed = _trainer(**WITHIN_EPOCHS)
     loss, evaluated = _losses_by_step(resumed)
-    _train(tmp_path / 'broken', resumed, loss)
+    _train(tmp_path, resumed, loss)
     assert evaluated[0] == stopped_step
     assert resumed.is_done
-    assert _best(tmp_path / 'broken') == _best(tmp_path / 'unbroken')
-    for ours, theirs in zip(resumed.variables, unbroken.variables, strict=True):
+    run_dir, trainer = unbroken
+    assert _best(tmp_path) == _best(run_dir)
+    for ours, theirs in zip(resumed.variables, trainer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
-    found, expected = (
-        [
-            {name: value for name, value in json.loads(line).items() if name != 'seconds'}
-            for line in (tmp_path / name / 'metrics.jsonl').read_text().splitlines()
-        ]
-        for name in ('broken', 'unbroken')
-    )
-    assert found == expected
+    assert _points(tmp_path) == _points(run_dir)
 
 
 def test_finished_run_has_nothing_left_although_its_last_step_was_saved_before_its_evaluation(tmp_path):
