@@ -1,5 +1,6 @@
 """Downloads a URL into the data home, once, and checks what came."""
 
+import contextlib
 import dataclasses
 import hashlib
 import http.client
@@ -147,14 +148,15 @@ def _copy(url: str, target) -> None:
         print(f'downloading {url}' + (f' ({size:,} bytes)' if size else ''), flush=True)
         if charset := response.headers.get_content_charset():
             print(f'the server says that its encoding is {charset}', flush=True)
-        progress, done = Progress('downloading', size), 0
+        done = 0
         # Some servers compress although the request does not ask for it.
         compressed = response.headers.get('Content-Encoding', '').lower() in ('gzip', 'x-gzip')
         unpack = zlib.decompressobj(wbits=31) if compressed else None
-        while chunk := response.read(_CHUNK):
-            target.write(unpack.decompress(chunk) if unpack else chunk)
-            done += len(chunk)
-            progress.update(done)
+        with contextlib.closing(Progress('downloading', size)) as progress:
+            while chunk := response.read(_CHUNK):
+                target.write(unpack.decompress(chunk) if unpack else chunk)
+                done += len(chunk)
+                progress.update(done)
         if size and done != size:
             raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
         if unpack and not unpack.eof:

@@ -58,36 +58,32 @@ class Source:
         """Yields the texts of all documents, with a line feed between two."""
         self.num_documents = 0
         problems: list[str] = []
-        with contextlib.ExitStack() as stack:
-            progress = Progress('encoding the text', self.num_bytes) if self.num_bytes >= LONG else None
-            if progress:
-                stack.callback(progress.end)
-            bytes_before = 0
-            for path in self.paths:
+        sizes = [path.stat().st_size for path in self.paths]
+        with contextlib.closing(Progress('encoding the text', sum(sizes), shown_from=LONG)) as progress:
+            for path, bytes_before in zip(self.paths, itertools.accumulate(sizes[:-1], initial=0), strict=True):
                 try:
-                    for document in self._documents(path):
-                        if self.num_documents:
-                            yield '\n'
-                        self.num_documents += 1
-                        for piece in self._pieces(document):
-                            if progress:
-                                progress.update(bytes_before + document.bytes_read)
-                            if not problems:
-                                yield piece
+                    for piece in self._of_file(path, progress, bytes_before):
+                        if not problems:
+                            yield piece
                 except InputError as error:
                     problems.append(str(error))
-                bytes_before += path.stat().st_size
         if len(problems) > 1:
             problems.insert(0, f'{len(problems)} of {len(self.paths)} files cannot be used:')
         if problems:
             raise InputError('\n  '.join(problems))
 
-    def _documents(self, path: pathlib.Path) -> Iterator[documents.Document]:
-        wanted = (document for document in documents.read(path) if document.name == f'{path}/{self.member}')
-        return wanted if self.member else documents.read(path)
-
-    def _pieces(self, document: documents.Document) -> Iterator[str]:
-        return encodings.decode(document, document.name, self.reading.encoding, self.reading.encoding_errors)
+    def _of_file(self, path: pathlib.Path, progress: Progress, bytes_before: int) -> Iterator[str]:
+        """Yields the texts of the documents in a file, which begins after `bytes_before` of all files."""
+        for document in documents.read(path):
+            if self.member and document.name != f'{path}/{self.member}':
+                continue
+            if self.num_documents:
+                yield '\n'
+            self.num_documents += 1
+            reading = self.reading
+            for piece in encodings.decode(document, document.name, reading.encoding, reading.encoding_errors):
+                progress.update(bytes_before + document.bytes_read)
+                yield piece
 
 
 def _without_leading_blanks(pieces: Iterator[str]) -> Iterator[str]:

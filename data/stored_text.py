@@ -3,6 +3,7 @@
 It is not mapped into memory: the system then counts all that was read as resident, up to the whole file.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -39,7 +40,7 @@ class Header:
     num_documents: int
     """From which it was made."""
     newlines: str
-    """How line breaks were read, one of `corpus.NEWLINES`."""
+    """How line breaks were read, one of `reading.NEWLINES`."""
 
     @property
     def length(self) -> int:
@@ -80,9 +81,13 @@ class StoredText:
         if len(self) == self.header.length:
             return self.header.sha256
         digest = hashlib.sha256()
+        self.add_to(digest)
+        return digest.hexdigest()
+
+    def add_to(self, digest: 'hashlib._Hash') -> None:
+        """Adds the text in UTF-8 to a hash."""
         for string in self.strings():
             digest.update(string.encode())
-        return digest.hexdigest()
 
     def is_followed_by(self, other: 'StoredText') -> bool:
         """Returns whether `other` begins where this slice ends, in the same text."""
@@ -190,8 +195,7 @@ def create(folder: pathlib.Path, source: Source) -> None:
 
 
 def _write(folder: pathlib.Path, source: Source) -> None:
-    writer = _Writer(folder / _SYMBOLS)
-    with writer:
+    with contextlib.closing(_Writer(folder / _SYMBOLS)) as writer:
         for text in source:
             writer.add(text)
     header = writer.header(source.num_documents, source.newlines)
@@ -217,10 +221,7 @@ class _Writer:
         self._digest = hashlib.sha256()
         self._dtype = smallest_dtype(0)
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *args: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def add(self, text: str) -> None:

@@ -208,8 +208,7 @@ def _sha256(parts: Parts) -> str:
     digest = hashlib.sha256()
     for number, part in enumerate(parts):
         digest.update(b'\0' if number else b'')
-        for piece in part.strings():
-            digest.update(piece.encode())
+        part.add_to(digest)
     return digest.hexdigest()
 
 

@@ -4,10 +4,16 @@ Each replica reads some rows of every minibatch. The sum of their gradients is t
 the same whatever the number of replicas, but for rounding.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+
+
+def scope(replicas: 'Replicas | None') -> contextlib.AbstractContextManager:
+    """Returns a context whose variables have a copy for each replica; None: one device."""
+    return replicas.strategy.scope() if replicas else contextlib.nullcontext()
 
 
 class Replicas:
@@ -25,10 +31,13 @@ class Replicas:
         """Whether this process is the one that writes."""
         return self.worker == 0
 
+    def index(self) -> tf.Tensor:
+        """Returns the number of the current replica; for use inside `strategy.run`."""
+        return tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
     def local_index(self) -> tf.Tensor:
         """Returns the number of the current replica among those of this process; for use inside `strategy.run`."""
-        number = tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        return number - self.worker * (self.count // self.num_workers)
+        return self.index() - self.worker * (self.count // self.num_workers)
 
     def any(self, *flags: bool) -> list[bool]:
         """Returns for each flag whether it is true in any process; all call it at the same time."""

@@ -35,11 +35,11 @@ class ReplicatedUpdates:
         replicas, windows = self._replicas, self._updates.windows
         size = inputs.shape[0]
         losses, norms = [0.0] * size, [0.0] * size
-        own = zero = self._begin(state)
-        if windows.sampling != 'consecutive':
-            zero = self._begin(self._updates.model.zero_state(windows.batch_size))
+        carried = windows.sampling == 'consecutive'
+        first = self._begin(state if carried else self._updates.model.zero_state(windows.batch_size))
+        own = first
         for s in range(int(count)):
-            before = own if windows.sampling == 'consecutive' else zero
+            before = own if carried else first
             step = tf.constant(int(self._updates.optimizer.iterations.numpy()), tf.int32)
             loss, norm, gradients, own = self._gradients(inputs[s], targets[s], before, step)
             losses[s], norms[s] = float(replicas.local(loss)), float(replicas.local(norm))
@@ -50,8 +50,7 @@ class ReplicatedUpdates:
 
     def _own_state(self, state: State) -> State:
         """Returns the rows of the current replica of a state of all rows."""
-        number = tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        first = number * self._num_rows
+        first = self._replicas.index() * self._num_rows
         return tuple(part[first : first + self._num_rows] for part in state)
 
     def _on_replica(
@@ -61,7 +60,7 @@ class ReplicatedUpdates:
         first = self._replicas.local_index() * self._num_rows
         rows = slice(first, first + self._num_rows)
         context, count = tf.distribute.get_replica_context(), self._replicas.count
-        first_of_all = tf.convert_to_tensor(context.replica_id_in_sync_group) * self._num_rows
+        first_of_all = self._replicas.index() * self._num_rows
         loss, gradients, state = self._compiled(inputs[rows], targets[rows], state, step, first_of_all)
         parts = [part / count for part in (loss, *gradients)]
         loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)

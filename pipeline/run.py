@@ -31,6 +31,7 @@ from pipeline.profiler import Profiler
 from pipeline.run_directory import LONGER, RunRecord
 from pipeline.samples import Samples
 from pipeline.scorer import Scorer
+from pipeline.strategies import Strategy
 from pipeline.trainer import Progress, Trainer, make_trainer
 
 _GUESSING_MARGIN = 0.01  # nats; the first weights, before a step, are that close to guessing
@@ -67,7 +68,7 @@ def run(config: Config, run_dir: pathlib.Path | None) -> Ended:
     log_every = training.log_every or training.default_log_every(windows.steps_per_epoch)
     config = config.replace({'prefixes': dataset.usable_prefixes(training.prefixes), 'log_every': log_every})
     strategy = strategies.resolved(training.strategy)
-    if not strategies.is_chief(strategy):
+    if not strategy.is_chief:
         return Ended(None, _guarded(lambda: worker.follow(config, dataset, windows, strategy)))
     run_dir = run_dir or run_directory.new_run_dir(config, datetime.datetime.now())
     with run_directory.lock(run_dir):
@@ -127,13 +128,12 @@ def _windows(config: Config, num_characters: int) -> Windows:
     return windows
 
 
-def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows: Windows, strategy: str) -> int:
+def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows: Windows, strategy: Strategy) -> int:
     """Starts or resumes the run in a `run_dir` that is locked and checked; returns the exit code."""
     begun = run_directory.exists(run_dir)
     device, replicas = strategies.start(strategy, config, dataset.sha256)
     trainer = make_trainer(config, len(dataset.vocabulary), windows, replicas)
-    per_epoch = windows.steps_per_epoch
-    save_every = config.training.interval('checkpoint_every').without_epochs(per_epoch)
+    save_every = config.training.interval('checkpoint_every').without_epochs(windows.steps_per_epoch)
     checkpoints = Checkpoints(run_dir, trainer, save_every)
     restored = checkpoints.restore()
     epochs_done = trainer.num_epochs_done
@@ -155,26 +155,38 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
         print(_where_it_resumes(trainer))
     trainer.know_reported_step()
     profiler = Profiler(run_dir, parse_steps(config.training.profile_steps), trainer.step)
-    monitor = Monitor(
-        run_dir,
-        trainer.step,
-        None if trainer.time_limit else trainer.last_step,
-        int(trainer.reported_step),
-        per_epoch if config.training.interval('log_every').epochs else None,
-        has_valid=dataset.valid is not None,
-        settings=config.to_dict(),
+    monitor, valid_loss = _monitor(run_dir, trainer, config, dataset), _valid_loss(dataset, trainer)
+    best, samples = (
+        BestCheckpoint(run_dir, trainer.evaluated_model),
+        Samples(trainer.evaluated_model, dataset.vocabulary),
     )
-    valid_loss, evaluated = None, trainer.evaluated_model
-    if dataset.valid:
-        valid = dataset.valid.beginning(config.training.max_evaluate_characters)
-        valid_loss = functools.partial(Scorer(evaluated, jit=config.training.jit).nats, valid)
-    best, samples = BestCheckpoint(run_dir, evaluated), Samples(evaluated, dataset.vocabulary)
     watch = strategies.watch(strategy, config.training.worker_timeout)
     with contextlib.closing(monitor), contextlib.closing(profiler), StopRequest(_STOPPING) as stop, watch:
         Run(trainer, dataset.ids, checkpoints, best, monitor, profiler, stop, samples, valid_loss).train()
     signal = stop.signal.name if stop.signal else 'another worker stops' if trainer.was_asked_to_stop else ''
     _say_what_next(run_dir, signal, profiler)
     return stop.exit_code or (strategies.STOPPED if signal else 0)
+
+
+def _monitor(run_dir: pathlib.Path, trainer: Trainer, config: Config, dataset: Dataset) -> Monitor:
+    counts_epochs = config.training.interval('log_every').epochs
+    return Monitor(
+        run_dir,
+        trainer.step,
+        None if trainer.time_limit else trainer.last_step,
+        int(trainer.reported_step),
+        trainer.windows.steps_per_epoch if counts_epochs else None,
+        has_valid=dataset.valid is not None,
+        settings=config.to_dict(),
+    )
+
+
+def _valid_loss(dataset: Dataset, trainer: Trainer) -> ValidLoss | None:
+    """Returns the loss on the held-out part, as `Run` uses it; None: there is no such part."""
+    if not dataset.valid:
+        return None
+    valid = dataset.valid.beginning(trainer.config.max_evaluate_characters)
+    return functools.partial(Scorer(trainer.evaluated_model, jit=trainer.config.jit).nats, valid)
 
 
 @dataclasses.dataclass

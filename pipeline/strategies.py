@@ -72,52 +72,57 @@ def cluster() -> Cluster | None:
     return Cluster(addresses, own) if len(addresses) > 1 else None
 
 
-def resolved(strategy: str) -> str:
-    """Returns the strategy that `auto` stands for; others unchanged.
+class Strategy(NamedTuple):
+    """How a run trains."""
+
+    name: str
+    """One of `config.STRATEGIES` but `auto`."""
+    cluster: Cluster | None
+    """Of a run on several workers; None: this process trains alone."""
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the run; it does unless it is another worker than the first."""
+        return not self.cluster or self.cluster.own == 0
+
+
+def resolved(name: str) -> Strategy:
+    """Returns the strategy of one of `config.STRATEGIES` in this environment.
 
     Raises:
       InputError: the strategy and the environment do not fit each other.
     """
     found = cluster()
-    if strategy == 'multi_worker' and not found:
+    if name == 'multi_worker' and not found:
         raise InputError(
             'strategy=multi_worker needs several workers, but the environment variable TF_CONFIG names none: set it in '
             'each worker, or use --strategy=one_device.'
         )
-    if strategy == 'mirrored' and not tf.config.list_physical_devices('GPU'):
+    if name == 'mirrored' and not tf.config.list_physical_devices('GPU'):
         raise InputError('strategy=mirrored trains on the GPUs of this machine, but TensorFlow finds none. Use auto.')
-    return ('multi_worker' if found else 'one_device') if strategy == 'auto' else strategy
+    if name == 'auto':
+        name = 'multi_worker' if found else 'one_device'
+    return Strategy(name, found if name == 'multi_worker' else None)
 
 
-def is_chief(strategy: str) -> bool:
-    """Returns whether this process writes the run; it does unless it is another worker than the first."""
-    found = cluster() if strategy == 'multi_worker' else None
-    return not found or found.own == 0
-
-
-def start(strategy: str, config: Config, corpus_sha256: str) -> tuple[str, Replicas | None]:
+def start(strategy: Strategy, config: Config, corpus_sha256: str) -> tuple[str, Replicas | None]:
     """Returns the device, and the replicas if there are several, when all workers have started.
 
     Args:
-      strategy: resolved.
+      strategy: of the run.
       config: the settings.
       corpus_sha256: of the text.
 
     Raises:
       InputError: another worker has other settings or another text.
     """
-    device = devices.prepare(all_gpus=strategy == 'mirrored')
-    if strategy == 'one_device':
-        return device, None
-    if strategy == 'mirrored':
-        return device, Replicas(tf.distribute.MirroredStrategy())
-    found = cluster()
-    if not found:
-        raise InputError('TF_CONFIG names no other worker.')
-    wait_for(found)
-    replicas = Replicas(_joined(), found.own, len(found.addresses))
-    _check_same(replicas, config, corpus_sha256)
-    return f'{len(found.addresses)} workers, here the {device}', replicas
+    device, workers = devices.prepare(all_gpus=strategy.name == 'mirrored'), strategy.cluster
+    if workers:
+        wait_for(workers)
+        replicas = Replicas(_joined(), workers.own, len(workers.addresses))
+        _check_same(replicas, config, corpus_sha256)
+        return f'{len(workers.addresses)} workers, here the {device}', replicas
+    return device, Replicas(tf.distribute.MirroredStrategy()) if strategy.name == 'mirrored' else None
 
 
 def _joined() -> tf.distribute.Strategy:
@@ -212,10 +217,10 @@ def _answers(address: str) -> bool:
         return False
 
 
-def watch(strategy: str, timeout: float) -> contextlib.AbstractContextManager:
+def watch(strategy: Strategy, timeout: float) -> contextlib.AbstractContextManager:
     """Returns a context in which the process ends when another worker is lost for `timeout` seconds."""
-    found = cluster() if strategy == 'multi_worker' else None
-    return Watch(found.others, timeout, end_process) if found else contextlib.nullcontext()
+    workers = strategy.cluster
+    return Watch(workers.others, timeout, end_process) if workers else contextlib.nullcontext()
 
 
 def end_process(reason: str) -> None:

@@ -1,6 +1,5 @@
 """The training loop: each compiled call trains many minibatches."""
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -18,7 +17,7 @@ from pipeline.devices import HOST
 from pipeline.early_stopping import EarlyStopping
 from pipeline.model import CharRNN
 from pipeline.perplexity import perplexity
-from pipeline.replicas import Replicas
+from pipeline.replicas import Replicas, scope
 from pipeline.replicated_updates import ReplicatedUpdates
 from pipeline.time_limit import TimeLimit
 from pipeline.updates import CompiledUpdates, Updates
@@ -74,7 +73,7 @@ class Progress:
 
 def make_trainer(config: Config, vocabulary_size: int, windows: Windows, replicas: Replicas | None) -> 'Trainer':
     """Returns the trainer of a new model. Raises `InputError` if the replicas cannot share a minibatch equally."""
-    with replicas.strategy.scope() if replicas else contextlib.nullcontext():
+    with scope(replicas):
         model = CharRNN(config.model, vocabulary_size, config.training.seed)
     return Trainer(model, windows, config.training, replicas=replicas)
 
@@ -117,7 +116,7 @@ class Trainer(tf.Module):
         self._clock = clock
         self.time_limit = TimeLimit(config.max_seconds, self._longest, clock) if config.max_seconds else None
         last_step = self.time_limit.last_step if self.time_limit else self._longest
-        with replicas.strategy.scope() if replicas else contextlib.nullcontext():
+        with scope(replicas):
             self.optimizer = optimizers.optimizer(config, last_step)
             self.optimizer.build(model.trainable_variables)
             # The mean of the weights, in a model of its own; None: without averaging.

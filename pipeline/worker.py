@@ -5,10 +5,11 @@ from pipeline import strategies
 from pipeline.config import Config
 from pipeline.dataset import Dataset
 from pipeline.interrupts import StopRequest
+from pipeline.strategies import Strategy
 from pipeline.trainer import make_trainer
 
 
-def follow(config: Config, dataset: Dataset, windows: Windows, strategy: str) -> int:
+def follow(config: Config, dataset: Dataset, windows: Windows, strategy: Strategy) -> int:
     """Trains until the chief, or a stop request to any worker, ends the run; returns the exit code.
 
     Raises:

@@ -30,7 +30,7 @@ CURVES = {
 
 
 def _flags(run_dir: str, sampling: str, jit: bool) -> list[str]:
-    """With consecutive sampling, things are due within epochs of 6 minibatches, too."""
+    """With consecutive sampling, things are due within epochs of 13 minibatches, too."""
     flags = [
         f'--run_dir={run_dir}',
         f'--sampling={sampling}',

@@ -194,9 +194,9 @@ def test_rows_have_their_part_of_the_dropout_of_a_minibatch():
 def test_environment_names_the_workers(monkeypatch, text, expected):
     monkeypatch.setenv('TF_CONFIG', text)
     assert strategies.cluster() == expected
-    assert strategies.resolved('auto') == ('multi_worker' if expected else 'one_device')
-    assert strategies.is_chief('multi_worker') == (not expected or expected.own == 0)
-    assert strategies.is_chief('one_device')
+    assert strategies.resolved('auto') == ('multi_worker' if expected else 'one_device', expected)
+    assert strategies.resolved('auto').is_chief == (not expected or expected.own == 0)
+    assert strategies.resolved('one_device') == ('one_device', None)
 
 
 @pytest.mark.parametrize(
