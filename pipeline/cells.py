@@ -32,7 +32,8 @@ class Cell:
     derivatives: Callable[[State, State, Tensors], Tensors]
     """`(new states, previous states, saved)` of all T steps -> the factors that `backward` uses, each `[T, B, ...]`."""
     backward: Callable[[State, Tensors, Tensors], tuple[State, tf.Tensor]]
-    """`(d(new state), derivatives, weights)` of one step -> d(previous state), and d(pre-activations) `[B, G·H]`."""
+    """`(d(new state), derivatives, transposed weights)` of one step -> d(previous state), d(pre-activations) `[B, G·H]`.
+    """
     weight_gradient: Callable[[tf.Tensor, Tensors, tf.Tensor], tf.Tensor]
     """`(previous hidden states, saved, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
@@ -51,7 +52,8 @@ class Cell:
                     tf.concat([s[tf.newaxis], all_s[:-1]], 0) for s, all_s in zip(state, states, strict=True)
                 )
                 derivatives = self.derivatives(states, before, saved)
-                d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, weights, projected.shape)
+                transposed = tuple(map(tf.transpose, weights))  # once: a product with a transposed factor is slower
+                d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, transposed, projected.shape)
                 return d_pre, self.weight_gradient(before[0], saved, d_pre), *d_state
 
             return (states[0], *last), gradient
@@ -107,7 +109,7 @@ def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], derivative: Callable[[tf.Te
 
     def backward(d_state, derivatives, weights):
         d_pre = d_state[0] * derivative(derivatives[0])  # in the loop: cheaper than another pass over [T, B, H]
-        return (tf.matmul(d_pre, weights[0], transpose_b=True),), d_pre
+        return (d_pre @ weights[0],), d_pre
 
     return Cell(
         gates=('h',),
@@ -169,9 +171,9 @@ def _gru_backward(d_state: State, derivatives: Tensors, weights: Tensors) -> tup
         weights,
     )
     d_candidate = d_hidden * candidate_derivative
-    d_kept = tf.matmul(d_candidate, w_h, transpose_b=True)  # of R H
+    d_kept = d_candidate @ w_h  # of R H
     d_update_reset = tf.concat([d_hidden * update_derivative, d_kept * reset_derivative], -1)
-    d_before = d_hidden * update + d_kept * reset + tf.matmul(d_update_reset, w_zr, transpose_b=True)
+    d_before = d_hidden * update + d_kept * reset + d_update_reset @ w_zr
     return (d_before,), tf.concat([d_update_reset, d_candidate], -1)
 
 
@@ -201,17 +203,21 @@ _GRU = Cell(
 
 def _lstm_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, Tensors]:
     hidden, memory = state
-    size = hidden.shape[-1]
-    pre = projected + hidden @ weights[0]
-    gates, candidate = tf.sigmoid(pre[:, : 3 * size]), tf.tanh(pre[:, 3 * size :])
-    input_gate, forget_gate, output_gate = tf.split(gates, 3, -1)
+    gates = _lstm_gates(projected + hidden @ weights[0])
+    input_gate, forget_gate, output_gate, candidate = tf.split(gates, 4, -1)
     memory = forget_gate * memory + input_gate * candidate
-    return (output_gate * tf.tanh(memory), memory), (gates, candidate)
+    return (output_gate * tf.tanh(memory), memory), (gates,)
+
+
+def _lstm_gates(pre: tf.Tensor) -> tf.Tensor:
+    """Returns I, F, O, C~ side by side, in one pass over `pre`, `[B, 4·H]`: sigm(x) = (1 + tanh(x / 2)) / 2."""
+    size = pre.shape[-1] // 4
+    scale = tf.repeat(tf.constant([0.5, 1.0]), [3 * size, size])
+    return scale * tf.tanh(scale * pre) + (1 - scale)
 
 
 def _lstm_derivatives(states: State, before: State, saved: Tensors) -> Tensors:
-    gates, candidate = saved
-    input_gate, forget_gate, output_gate = tf.split(gates, 3, -1)
+    input_gate, forget_gate, output_gate, candidate = tf.split(saved[0], 4, -1)
     activated = tf.tanh(states[1])
     return (
         candidate * input_gate * (1 - input_gate),
@@ -238,13 +244,13 @@ def _lstm_backward(d_state: State, derivatives: Tensors, weights: Tensors) -> tu
         ],
         -1,
     )
-    return (tf.matmul(d_pre, weights[0], transpose_b=True), d_memory * forget_gate), d_pre
+    return (d_pre @ weights[0], d_memory * forget_gate), d_pre
 
 
 _LSTM = Cell(
     gates=('i', 'f', 'o', 'c'),
     num_parts=2,
-    saved=(3, 1),
+    saved=(4,),
     forward=_lstm_forward,
     derivatives=_lstm_derivatives,
     backward=_lstm_backward,
