@@ -209,6 +209,26 @@ def transposed(ids: tf.Tensor) -> tf.Tensor:
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Returns the mean of `-ln p(target)` over all B·T targets, in nats; logits `[T, B, V]`, targets `[B, T] int32`."""
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=transposed(targets), logits=logits)
-    return tf.reduce_mean(losses)
+    """Returns the mean of `-ln p(target)` over all B·T targets, in nats; logits `[T, B, V]`, targets `[B, T] int32`.
+
+    The gradient, (p - one-hot target) / (B·T), reuses the exponentials of the loss: with TensorFlow's own function XLA
+    passes over `[T, B, V]` three times more.
+    """
+    targets = transposed(targets)
+
+    @tf.custom_gradient
+    def mean(logits):
+        highest = tf.reduce_max(logits, -1, keepdims=True)
+        exponentials = tf.exp(logits - highest)
+        sums = tf.reduce_sum(exponentials, -1, keepdims=True)
+        of_targets = tf.gather(logits, targets[..., tf.newaxis], batch_dims=2)
+
+        def gradient(upstream):
+            scale = upstream / targets.shape.num_elements()
+            probabilities = exponentials * (scale / sums)
+            is_target = tf.range(logits.shape[-1]) == targets[..., tf.newaxis]
+            return tf.where(is_target, probabilities - scale, probabilities)
+
+        return tf.reduce_mean(tf.math.log(sums) + highest - of_targets), gradient
+
+    return mean(logits)
