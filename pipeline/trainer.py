@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.errors import InputError
 from data.ids import Ids
 from data.windows import Windows, stacked
-from pipeline import optimizers
+from pipeline import devices, optimizers
 from pipeline.config import Config, TrainingConfig
 from pipeline.devices import HOST
 from pipeline.early_stopping import EarlyStopping
@@ -133,7 +133,10 @@ class Trainer(tf.Module):
             self.reported_step = tf.Variable(-1, dtype=tf.int64)
             self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self.updates = Updates(model, self.averaged, self.optimizer, windows, config)
-        self._train = ReplicatedUpdates(self.updates, replicas) if replicas else CompiledUpdates(self.updates)
+        num_groups = devices.num_row_groups(windows.batch_size) if config.jit else 1
+        self._train = (
+            ReplicatedUpdates(self.updates, replicas) if replicas else CompiledUpdates(self.updates, num_groups)
+        )
 
     @property
     def evaluated_model(self) -> CharRNN:

@@ -1,5 +1,7 @@
 """The updates of a model: gradient, clipping, optimizer; many of them in one compiled call."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -96,11 +98,22 @@ class Updates:
 
 
 class CompiledUpdates:
-    """Many updates on one device, in one compiled call."""
+    """Many updates on one device, in one call.
 
-    def __init__(self, updates: Updates):
+    XLA runs most operations of a compiled function on one core of a CPU. So the rows of a minibatch can be divided into
+    groups: one compiled function computes the gradients of each group, all at the same time, and another one applies
+    their mean. Without groups the whole call is one compiled function.
+    """
+
+    def __init__(self, updates: Updates, num_groups: int = 1):
+        """`num_groups`: of rows, a divisor of B."""
         self._updates = updates
-        self._call = tf.function(self._in_graph, jit_compile=updates.config.jit, autograph=False)
+        self._num_groups = num_groups
+        self._group_size = updates.windows.batch_size // num_groups
+        jit = updates.config.jit
+        self._loss_and_gradients = tf.function(self._of_group, jit_compile=jit, autograph=False)
+        self._update = tf.function(self._by_mean, jit_compile=jit, autograph=False)
+        self._call = tf.function(self._in_graph, jit_compile=jit and num_groups == 1, autograph=False)
 
     def __call__(
         self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State
@@ -122,17 +135,47 @@ class CompiledUpdates:
 
         def body(s, finite, state, losses, norms):
             before = state if carried else updates.model.zero_state(windows.batch_size)
-            loss, gradients, state = updates.loss_and_gradients(inputs[s], targets[s], before, updates.step)
-            norm, gradients = updates.clipped(gradients)
-            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-            tf.cond(finite, lambda: self._apply(gradients), lambda: tf.constant(False))
+            step, minibatch = updates.step, (inputs[s], targets[s], before)
+            found = [self._loss_and_gradients(step, *self._rows(minibatch, n)) for n in range(self._num_groups)]
+            losses_of_groups, gradients, states = zip(*found, strict=True)
+            loss, norm, finite = self._update(losses_of_groups, gradients)
+            state = tuple(tf.concat(parts, 0) for parts in zip(*states, strict=True))
             return s + 1, finite, state, losses.write(s, loss), norms.write(s, norm)
 
         per_minibatch = [tf.TensorArray(tf.float32, inputs.shape[0], element_shape=[]) for _ in range(2)]
         _, _, state, losses, norms = tf.while_loop(
-            lambda s, finite, *_: (s < count) & finite, body, (0, tf.constant(True), state, *per_minibatch)
+            lambda s, finite, *_: (s < count) & finite,
+            body,
+            (0, tf.constant(True), state, *per_minibatch),
+            parallel_iterations=1,
         )
         return losses.stack(), norms.stack(), state
+
+    def _rows(self, minibatch: tuple, group: int) -> tuple:
+        """Returns the number of the first row of a group, and its rows of the inputs, targets and states."""
+        first = group * self._group_size
+        return tf.constant(first), *tf.nest.map_structure(
+            lambda part: part[first : first + self._group_size], minibatch
+        )
+
+    def _of_group(
+        self, step: tf.Tensor, first: tf.Tensor, inputs: tf.Tensor, targets: tf.Tensor, state: State
+    ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
+        rows = Rows(first, self._updates.windows.batch_size) if self._num_groups > 1 else None
+        return self._updates.loss_and_gradients(inputs, targets, state, step, rows)
+
+    def _by_mean(
+        self, losses: Sequence[tf.Tensor], gradients: Sequence[list[tf.Tensor]]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Applies the mean of the gradients of all groups, unless the loss or the norm is not finite.
+
+        Returns the loss, the norm, and whether they are finite.
+        """
+        loss = _mean(losses)
+        norm, clipped = self._updates.clipped([_mean(parts) for parts in zip(*gradients, strict=True)])
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+        tf.cond(finite, lambda: self._apply(clipped), lambda: tf.constant(False))
+        return loss, norm, finite
 
     def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         self._updates.apply(gradients)
@@ -140,3 +183,7 @@ class CompiledUpdates:
         for mean, weight in pairs:
             mean.assign_add((weight - mean) / count)
         return tf.constant(True)
+
+
+def _mean(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n(parts) / len(parts)

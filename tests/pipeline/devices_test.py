@@ -1,5 +1,6 @@
 """Devices, as far as a machine without a GPU can show: the calls to TensorFlow that choose them."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -33,6 +34,10 @@ class _Gpus:
         assert kind == 'GPU'
         self.visible = shown
 
+    def get_visible_devices(self, kind):
+        assert kind == 'GPU'
+        return self.visible
+
     def set_memory_growth(self, gpu, growing):
         self.growing += [gpu] * growing
 
@@ -58,6 +63,20 @@ def test_training_takes_one_gpu_whose_memory_grows_and_exact_products(gpus):
 def test_cpu_leaves_all_gpus(gpus):
     devices.use_cpu()
     assert gpus.visible == []
+
+
+@pytest.mark.parametrize(
+    ('cores', 'batch_size', 'expected'),
+    [(1, 32, 1), (2, 31, 1), (2, 32, 2), (2, 33, 1), (3, 32, 2), (3, 48, 3), (16, 32, 2), (16, 256, 4)],
+)
+def test_each_core_of_a_cpu_has_rows(monkeypatch, cores, batch_size, expected):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)))
+    assert devices.num_row_groups(batch_size) == expected
+
+
+def test_gpu_has_all_rows_together(gpus, monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)))
+    assert devices.num_row_groups(64) == 1
 
 
 @pytest.mark.parametrize('has_driver', [False, True])

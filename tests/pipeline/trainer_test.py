@@ -15,6 +15,7 @@ from pipeline.config import ModelConfig, TrainingConfig
 from pipeline.intervals import Interval
 from pipeline.model import CharRNN
 from pipeline.trainer import DivergenceError, Progress, Trainer
+from pipeline.updates import CompiledUpdates
 from tests import oracle
 from tests.conftest import TEXT
 
@@ -295,6 +296,25 @@ def test_averaged_weights_are_the_mean_since_their_epoch(monkeypatch):
         name = variable.name.split(':')[0]
         np.testing.assert_allclose(variable, np.mean([w[name] for w in seen], axis=0), rtol=1e-4, atol=1e-6)
     assert trainer.evaluated_model is not trainer.model
+
+
+_ALL = {'bptt_windows': 2, 'state_reset_rate': 0.3, 'average_from_epoch': 1, 'optimizer': 'adam', 'learning_rate': 0.01}
+
+
+@pytest.mark.parametrize(
+    ('sampling', 'model', 'settings'),
+    [
+        ('random', {}, {'learning_rate': 20.0, 'jit': True}),
+        ('consecutive', {'cell': 'lstm', 'num_layers': 2, 'dropout': 0.5}, _ALL),
+    ],
+    ids=['random', 'consecutive'],
+)
+def test_groups_of_rows_train_as_all_rows_together(sampling, model, settings):
+    together, grouped = (_trainer(sampling, model=model, **settings) for _ in range(2))
+    grouped._train = CompiledUpdates(grouped.updates, num_groups=2)
+    assert _run(grouped)[-1].epoch_means == pytest.approx(_run(together)[-1].epoch_means, rel=1e-5)
+    for ours, theirs in zip(grouped.variables, together.variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=ours.name)
 
 
 def test_averaging_does_not_change_training():
