@@ -32,8 +32,8 @@ class Cell:
     derivatives: Callable[[State, State, Tensors], Tensors]
     """`(new states, previous states, saved)` of all T steps -> the factors that `backward` uses, each `[T, B, ...]`."""
     backward: Callable[[State, Tensors, Tensors], tuple[State, tf.Tensor]]
-    """`(d(new state), derivatives, transposed weights)` of one step -> d(previous state), d(pre-activations) `[B, G·H]`.
-    """
+    """`(d(new state), derivatives, transposed weights)` of one step -> d(previous state), and d(pre-activations)
+    `[B, G·H]`."""
     weight_gradient: Callable[[tf.Tensor, Tensors, tf.Tensor], tf.Tensor]
     """`(previous hidden states, saved, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
