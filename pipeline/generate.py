@@ -236,8 +236,7 @@ def generate_ids(
         position = t - request.prefix_length
         chosen = choose(logits, tf.clip_by_value(position, 0, last_position))
         ids = tf.where(position >= 0, chosen, given[:, t])
-        log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=ids, logits=logits)
-        log_p = tf.where((position >= 0) & (t < end), log_p, 0.0)
+        log_p = tf.where((position >= 0) & (t < end), log_probability(logits, ids), 0.0)
         if with_stop:
             generated = tf.where(position >= 0, ids, _NOTHING)
             recent = tf.concat([recent, generated[:, tf.newaxis]], axis=1)[:, 1:]
@@ -259,6 +258,16 @@ def generate_ids(
     return Generated(
         transposed(written.gather(tf.range(count))), end - request.prefix_length, log_likelihood, tf.transpose(of_each)
     )
+
+
+def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Returns ln p of `ids` `[N]` under `logits` `[N, V]`, nats.
+
+    The logarithm is that of the largest probability, which is at least 1/V: oneDNN has a fast softmax, and of an
+    unlikely id the probability itself could be 0.
+    """
+    largest = tf.reduce_max(tf.nn.softmax(logits), -1)
+    return tf.gather(logits, ids, batch_dims=1) - tf.reduce_max(logits, -1) + tf.math.log(largest)
 
 
 def _right_aligned(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
