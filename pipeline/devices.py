@@ -13,6 +13,9 @@ _FEWEST_ROWS, _MOST_GROUPS = 16, 4
 _UNROLL = '--xla_gpu_enable_while_loop_unrolling=WHILE_LOOP_UNROLLING_FULL_UNROLL'
 """A step of the loop over time is a few small kernels, and the control of the loop takes as long as they do."""
 
+_IN_ORDER = '--xla_cpu_enable_concurrency_optimized_scheduler=false'
+"""The groups of rows occupy all cores, so the operations of one group need not run at the same time."""
+
 HOST = 'CPU:0'
 """Where everything happens but the compiled calls of training and evaluation: an operation on a few numbers costs more
 on a GPU than on the CPU."""
@@ -22,26 +25,32 @@ def prepare(*, all_gpus: bool = False) -> str:
     """Chooses the device of training and evaluation; returns its name.
 
     Of several GPUs it is the first that CUDA_VISIBLE_DEVICES leaves visible, and the others stay free, unless
-    `all_gpus`. TensorFlow allocates
-    memory of the GPU as it needs it, instead of all at once. Factors of products stay float32, as on the CPU:
-    TensorFlow would round them to TF32 (10 bits of mantissa) on newer GPUs. XLA unrolls the loops over time, unless
-    XLA_FLAGS says otherwise.
+    `all_gpus`. TensorFlow allocates memory of the GPU as it needs it, instead of all at once. Factors of products stay
+    float32, as on the CPU: TensorFlow would round them to TF32 (10 bits of mantissa) on newer GPUs. On a GPU XLA
+    unrolls the loops over time, and on a CPU it runs the operations of a function in order, unless XLA_FLAGS says
+    otherwise.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)
     gpus = tf.config.list_physical_devices('GPU')
     if not gpus:
         has_driver = any(pathlib.Path(path).exists() for path in _DRIVERS)
         why = ' (there is an NVIDIA driver, but TensorFlow finds no GPU; TF_CPP_MIN_LOG_LEVEL=0 shows why)'
+        _add_xla_flag(_IN_ORDER)
         return f'CPU{why if has_driver else ""}'
-    flags = os.environ.get('XLA_FLAGS', '')
-    if _UNROLL.partition('=')[0] not in flags:
-        os.environ['XLA_FLAGS'] = f'{flags} {_UNROLL}'.strip()
+    _add_xla_flag(_UNROLL)
     used = gpus if all_gpus else gpus[:1]
     tf.config.set_visible_devices(used, 'GPU')
     for gpu in used:
         tf.config.experimental.set_memory_growth(gpu, True)
     name = tf.config.experimental.get_device_details(gpus[0]).get('device_name', gpus[0].name)
     return f'GPU ({name})' if len(used) == 1 else f'{len(used)} GPUs ({name})'
+
+
+def _add_xla_flag(flag: str) -> None:
+    """Adds a flag to XLA_FLAGS, unless they have it with some value."""
+    flags = os.environ.get('XLA_FLAGS', '')
+    if flag.partition('=')[0] not in flags:
+        os.environ['XLA_FLAGS'] = f'{flags} {flag}'.strip()
 
 
 def num_row_groups(batch_size: int) -> int:

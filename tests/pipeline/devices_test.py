@@ -60,6 +60,20 @@ def test_training_takes_one_gpu_whose_memory_grows_and_exact_products(gpus):
     assert (gpus.visible, gpus.growing, gpus.tf32) == (gpus.gpus[:1], gpus.gpus[:1], False)
 
 
+@pytest.mark.parametrize('has_gpu', [False, True])
+def test_flags_of_xla_are_added_and_those_of_the_user_stay(gpus, monkeypatch, has_gpu):
+    gpus.gpus = gpus.gpus if has_gpu else []
+    own = devices._UNROLL if has_gpu else devices._IN_ORDER
+    for given, expected in (
+        ('', own),
+        ('--xla_dump_to=/tmp', f'--xla_dump_to=/tmp {own}'),
+        (f'{own.partition("=")[0]}=x', f'{own.partition("=")[0]}=x'),
+    ):
+        monkeypatch.setenv('XLA_FLAGS', given)
+        devices.prepare()
+        assert os.environ['XLA_FLAGS'] == expected
+
+
 def test_cpu_leaves_all_gpus(gpus):
     devices.use_cpu()
     assert gpus.visible == []
