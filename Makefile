@@ -5,6 +5,9 @@ VENV ?= .venv
 # TensorFlow Serving's newest release is of this TensorFlow, one behind ours.
 OTHER_TENSORFLOW := 2.20
 OTHER_VENV ?= $(VENV)-$(OTHER_TENSORFLOW)
+# PyTorch and JAX, whose CUDA libraries are not TensorFlow's.
+PEERS_VENV ?= $(VENV)-peers
+PEERS := --peers_python=$(PEERS_VENV)/bin/python
 ARGS ?=
 RUN := $(VENV)/bin/python
 # One process per core, at most 4: each imports TensorFlow. Files with slow tests start first (tests/conftest.py).
@@ -16,7 +19,7 @@ CUDA := $(if $(wildcard /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1),$(comma)an
 INSTALL = $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train export serve tensorboard test test-quick coverage compatibility lint bench bench-generation bench-serving fuzz experiments clean
+.PHONY: help train export serve tensorboard test test-quick coverage compatibility lint bench bench-growth bench-generation bench-serving fuzz experiments clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -56,11 +59,14 @@ lint: $(VENV)/installed-dev  ## check style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-bench: $(VENV)/installed-bench  ## training: seconds an epoch beside PyTorch, in turn (ARGS as --rounds=5)
-	$(RUN) -m benchmarks.training $(ARGS)
+bench: $(VENV)/installed-experiments $(PEERS_VENV)/installed  ## training beside Keras, PyTorch and JAX, in turn (ARGS as --cases=rnn-256)
+	$(RUN) -m benchmarks.training $(PEERS) $(ARGS)
 
-bench-generation: $(VENV)/installed-bench  ## generation: characters a second beside PyTorch, in turn
-	$(RUN) -m benchmarks.generation $(ARGS)
+bench-growth: $(VENV)/installed-experiments  ## training: how the time of an epoch grows with each size
+	$(RUN) -m benchmarks.growth $(ARGS)
+
+bench-generation: $(VENV)/installed $(PEERS_VENV)/installed  ## generation: characters a second beside PyTorch, in turn
+	$(RUN) -m benchmarks.generation $(PEERS) $(ARGS)
 
 bench-serving: $(VENV)/installed  ## the server under load, a reload and SIGTERM: answers compared, requests a second
 	$(RUN) -m benchmarks.serving $(ARGS)
@@ -72,7 +78,7 @@ experiments: $(VENV)/installed-experiments  ## train what docs/experiments.md ha
 	$(RUN) -m experiments.run $(ARGS)
 
 clean:  ## remove the environments; runs/ and models/ stay
-	rm -rf $(VENV) $(OTHER_VENV) charrnn.egg-info
+	rm -rf $(VENV) $(OTHER_VENV) $(PEERS_VENV) charrnn.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
@@ -92,8 +98,9 @@ $(OTHER_VENV)/installed: $(VENV)/bin/python
 	$(OTHER_VENV)/bin/python -m pip install --disable-pip-version-check 'tensorflow==$(OTHER_TENSORFLOW).*'
 	@touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed
-	$(INSTALL) '.[serve,bench$(CUDA)]'
+$(PEERS_VENV)/installed: $(VENV)/bin/python benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --disable-pip-version-check --requirement benchmarks/peers/requirements.txt$(if $(CUDA), 'jax[cuda12]')
 	@touch $@
 
 $(VENV)/installed-experiments: $(VENV)/installed

@@ -1,14 +1,14 @@
-"""Characters per second generated on the CPU, with batch sizes 1 and 32, by four contestants:
+"""Characters per second generated on the CPU: rnn, gru and lstm, 1, 32 and 256 texts, greedy and top-p, in turn.
 
   artifact            signature `generate` of the SavedModel, one thread per operation as in export.generate
   artifact, threads   the same with TensorFlow's default threads
-  trainer             the trainer's Generator
-  pytorch             a loop over nn.Embedding, nn.RNN and nn.Linear with PyTorch's default threads, its faster setting
+  PyTorch             a loop over nn.Embedding, a recurrent layer and nn.Linear, with the faster of 1 and all threads
 
-All generate greedily, from prefixes to texts, with a model of the section's size. They take turns, each in a new
-process. The report compares medians over the rounds.
+The model has the section's size and is not trained. Each contestant runs in a new process. The report compares
+the rates of the same round: a ratio above 1 means that the artifact is faster. The artifact counts with the faster of
+its two numbers of threads.
 
-  python -m benchmarks.generation --length=500 --rounds=5
+  python -m benchmarks.generation --length=300 --rounds=3
 """
 
 import json
@@ -18,30 +18,26 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import numpy as np
 from absl import flags
 
 from benchmarks import server_process, turns
+from benchmarks.turns import Contestant
 from data import program
+from experiments import commands
 from pipeline import devices
-from pipeline.config import ModelConfig
 
 _FLAGS = flags.FLAGS
-_BATCH_SIZES = (1, 32)
-_CALLS = 5  # after an untimed first one
+CELLS = ('rnn', 'gru', 'lstm')
+BATCH_SIZES = (1, 32, 256)
+_CALLS = 3  # after an untimed first one
 _PREFIX_LENGTH = 2  # characters, as in the section
+_HOW = {'greedy': {'temperature': 0.0, 'top_p': 1.0}, 'top-p': {'temperature': 1.0, 'top_p': 0.9}}
 
-Generate = Callable[[list[str], int], list[str]]
-
-
-def artifact(model_dir: pathlib.Path) -> Generate:
-    """The exported model, as export.generate calls it."""
-    devices.set_threads_per_operation()
-    return artifact_with_threads(model_dir)
+Generate = Callable[[list[str], int, str], list[str]]
 
 
-def artifact_with_threads(model_dir: pathlib.Path) -> Generate:
-    """The exported model with TensorFlow's default threads."""
+def loaded(model_dir: pathlib.Path) -> Generate:
+    """Loads the exported model; the result generates from prefixes, with a length and one of `_HOW`."""
     import tensorflow as tf
 
     from export.artifact.versions import newest_version
@@ -49,10 +45,9 @@ def artifact_with_threads(model_dir: pathlib.Path) -> Generate:
 
     devices.prepare()
     signature = tf.saved_model.load(str(newest_version(model_dir))).signatures['generate']
-    greedy = {'temperature': 0.0, 'top_k': 0, 'top_p': 1.0, 'stop': '', 'seed': 0}
 
-    def generate(prefixes: list[str], length: int) -> list[str]:
-        knobs = {**greedy, 'length': length}
+    def generate(prefixes: list[str], length: int, how: str) -> list[str]:
+        knobs = {'length': length, 'top_k': 0, 'stop': '', 'seed': 0, **_HOW[how]}
         columns = {spec.name: [knobs.get(spec.name)] * len(prefixes) for spec in SIGNATURE} | {'prefix': prefixes}
         answer = signature(**{spec.name: tf.constant(columns[spec.name], spec.dtype) for spec in SIGNATURE})
         return [text.decode() for text in answer['text'].numpy()]
@@ -60,85 +55,75 @@ def artifact_with_threads(model_dir: pathlib.Path) -> Generate:
     return generate
 
 
-def trainer(model_dir: pathlib.Path) -> Generate:
-    """The trainer's Generator."""
-    from pipeline.generate import Generator
-
-    devices.prepare()
-    characters = server_process.vocabulary()
-    return Generator(server_process.model(len(characters)), characters).texts
-
-
-def pytorch(model_dir: pathlib.Path) -> Generate:
-    """The same model and work, written in plain PyTorch."""
-    import torch
-
-    characters, hidden_size = server_process.vocabulary(), ModelConfig.hidden_size
-    embedding = torch.nn.Embedding(len(characters), hidden_size)
-    rnn = torch.nn.RNN(hidden_size, hidden_size)
-    output = torch.nn.Linear(hidden_size, len(characters))
-
-    @torch.no_grad()
-    def generate(prefixes: list[str], length: int) -> list[str]:
-        prefix = torch.from_numpy(np.stack([characters.encode(text) for text in prefixes], 1)).long()
-        hidden, state = rnn(embedding(prefix))
-        added = []
-        for _ in range(length):
-            ids = output(hidden[-1]).argmax(-1)
-            added.append(ids)
-            hidden, state = rnn(embedding(ids[None]), state)
-        rows = torch.stack(added, 1).numpy()
-        return [text + characters.decode(row) for text, row in zip(prefixes, rows, strict=True)]
-
-    return generate
-
-
-CONTESTANTS = {
-    'artifact': artifact,
-    'artifact, threads': artifact_with_threads,
-    'trainer': trainer,
-    'pytorch': pytorch,
-}
-
-
-def _rate(generate: Generate, prefixes: list[str], length: int) -> float:
+def _rate(generate: Generate, prefixes: list[str], length: int, how: str) -> float:
     """Returns characters per second: the added characters of all rows, over the median seconds of the calls."""
     seconds = []
     for _ in range(1 + _CALLS):
         start = time.perf_counter()
-        texts = generate(prefixes, length)
+        texts = generate(prefixes, length, how)
         seconds.append(time.perf_counter() - start)
         if [len(text) for text in texts] != [_PREFIX_LENGTH + length] * len(prefixes):
             raise RuntimeError('a text does not have the requested length')
     return len(prefixes) * length / statistics.median(seconds[1:])
 
 
+def _rates(model_dir: pathlib.Path, length: int) -> dict[str, float]:
+    characters = server_process.vocabulary().characters
+    starts = [n % (len(characters) - _PREFIX_LENGTH) for n in range(max(BATCH_SIZES))]
+    prefixes = [characters[n : n + _PREFIX_LENGTH] for n in starts]
+    generate = loaded(model_dir)
+    return {f'{size}, {how}': _rate(generate, prefixes[:size], length, how) for size in BATCH_SIZES for how in _HOW}
+
+
+def _rounds(cell: str) -> list[turns.Round]:
+    """Returns the rounds of a cell, and prints the rates of each."""
+    size = len(server_process.vocabulary())
+    numbers = [str(number) for number in (size, _FLAGS.length, _CALLS, *BATCH_SIZES)]
+    with tempfile.TemporaryDirectory() as model_dir:
+        server_process.write_model(pathlib.Path(model_dir), cell)
+        own = [f'--model_dir={model_dir}', f'--length={_FLAGS.length}']
+        entrants = {
+            Contestant('artifact', 'benchmarks.generation', ('--only=artifact',)): own,
+            Contestant('artifact, threads', 'benchmarks.generation', ('--only=threads',)): own,
+        }
+        peer = Contestant('PyTorch', 'benchmarks.peers.pytorch_generation', python=_FLAGS.peers_python)
+        if turns.has_module(peer.python, 'torch'):
+            entrants[peer] = [cell, *numbers]
+        else:
+            print('PyTorch is missing: make bench-generation installs it.')
+        arguments = {one.name: given for one, given in entrants.items()}
+        return [turns.one_round(entrants, arguments) for _ in range(_FLAGS.rounds)]
+
+
+def _report(cell: str, found: list[turns.Round]) -> None:
+    """Prints a row of the table for each batch size and way to choose."""
+    for figure in found[0]['artifact']:
+        rates = [turns.median(found, name, figure) for name in found[0]]
+        own = [max(one['artifact'][figure], one['artifact, threads'][figure]) for one in found]
+        ratio = turns.spread(
+            [rate / one['PyTorch'][figure] for rate, one in zip(own, found, strict=True) if 'PyTorch' in one]
+        )
+        print(f'| {cell}, {figure} | ' + ' | '.join(f'{rate:,.0f}' for rate in rates) + f' | {ratio} |', flush=True)
+
+
 def main() -> None:
     if _FLAGS.only:
-        generate, characters = (
-            CONTESTANTS[_FLAGS.only](pathlib.Path(_FLAGS.model_dir or '')),
-            server_process.vocabulary().characters,
-        )
-        prefixes = [characters[n : n + _PREFIX_LENGTH] for n in range(max(_BATCH_SIZES))]
-        print(json.dumps({f'batch {size}': _rate(generate, prefixes[:size], _FLAGS.length) for size in _BATCH_SIZES}))
+        if _FLAGS.only == 'artifact':
+            devices.set_threads_per_operation()
+        print(json.dumps(_rates(pathlib.Path(_FLAGS.model_dir), _FLAGS.length)))
         return
-    with tempfile.TemporaryDirectory() as model_dir:
-        server_process.write_model(pathlib.Path(model_dir))
-        arguments = [f'--model_dir={model_dir}', f'--length={_FLAGS.length}']
-        found = turns.rounds('benchmarks.generation', CONTESTANTS, arguments, _FLAGS.rounds)
-    for size in _BATCH_SIZES:
-        figure = f'batch {size}'
-        for name in CONTESTANTS:
-            print(f'{figure}, {name}: {turns.median(found, name, figure):,.0f} characters a second')
-        for other in ('artifact, threads', 'trainer', 'pytorch'):
-            print(f'{figure}, artifact / {other}: {turns.ratio(found, "artifact", other, figure)}')
+    print(f'CPU: {commands.cpu()}. Characters a second, medians of {_FLAGS.rounds} rounds.\n')
+    print('| | artifact | artifact, threads | PyTorch | the faster artifact / PyTorch |')
+    print('| --- | --- | --- | --- | --- |', flush=True)
+    for cell in _FLAGS.cells:
+        _report(cell, _rounds(cell))
 
 
 if __name__ == '__main__':
-    flags.DEFINE_integer('length', 500, 'Characters to add to each row.', lower_bound=1)
-    flags.DEFINE_integer('rounds', 5, 'Runs of each contestant.', lower_bound=1)
+    flags.DEFINE_integer('length', 300, 'Characters to add to each row.', lower_bound=1)
+    flags.DEFINE_integer('rounds', 3, 'Runs of each contestant.', lower_bound=1)
+    flags.DEFINE_multi_enum('cells', list(CELLS), CELLS, 'Cells to measure; repeat the flag for several.')
     flags.DEFINE_string('model_dir', None, 'Model for --only; without --only, a temporary one is exported.')
-    flags.DEFINE_enum(
-        'only', None, CONTESTANTS, 'Run only this contestant, in this process, and print its figures as JSON.'
-    )
+    flags.DEFINE_string('peers_python', '.venv-peers/bin/python', 'Python that has PyTorch (make bench-generation).')
+    flags.DEFINE_enum('only', None, ['artifact', 'threads'], 'Run only this, in this process, and print JSON.')
     program.run(main)

@@ -30,20 +30,20 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_text(str(corpus.load(ReadingConfig()).text))
 
 
-def model(size: int):
+def model(size: int, cell: str = 'rnn'):
     """Returns an untrained `CharRNN` of the section's size for `size` characters."""
     from pipeline.config import ModelConfig
     from pipeline.model import CharRNN
 
-    return CharRNN(ModelConfig(init_scale=_INIT_SCALE), size, seed=1)
+    return CharRNN(ModelConfig(cell=cell, init_scale=_INIT_SCALE), size, seed=1)
 
 
-def write_model(model_dir: pathlib.Path) -> None:
+def write_model(model_dir: pathlib.Path, cell: str = 'rnn') -> None:
     """Exports that model, with the vocabulary of the bundled text, as the next version under `model_dir`."""
     from export.artifact.exporter import export
 
     characters = vocabulary()
-    export(model(len(characters)), characters, model_dir, _DEFAULT_LENGTH)
+    export(model(len(characters), cell), characters, model_dir, _DEFAULT_LENGTH)
 
 
 def copy_version(source: pathlib.Path, model_dir: pathlib.Path) -> int:

@@ -1,109 +1,112 @@
-"""Seconds per epoch of this project and of the same training in PyTorch with nn.Embedding, nn.RNN and nn.Linear.
+"""Seconds per epoch of this project and of its peers: the same model, first weights and minibatches, in turn.
 
-The contestants take turns, each in a new process. The report compares medians over the rounds.
+Contestants: this project; Keras with `fit`; PyTorch, eager and compiled; JAX with one `jit` an epoch. Each is a program
+in benchmarks/peers and runs in a new process. The perplexity of the last epoch shows that the work is the same.
 
-  python -m benchmarks.training --corpus=lyrics --rounds=3
+PyTorch's and Keras's layers multiply their input by a matrix, so these two have an embedding of H before, where this
+project and JAX gather rows of W_xh. `charrnn, embedding` is this project with that embedding: the same equations.
+PyTorch's GRU is the variant that resets after the product.
+
+The share of the roofline is the time that the matrix products of an epoch take at the best rate measured in the same
+rounds, divided by the time of this project's epoch. Writes the report to <output>.md, all figures to <output>.json, and
+a picture to <output>.png.
+
+  python -m benchmarks.training --corpus=lyrics --rounds=3 --cases=rnn-256,lstm-512-x2
 """
 
 import json
-import statistics
-import time
-from collections.abc import Callable
+import pathlib
+import tempfile
 
-import numpy as np
 from absl import flags
 
-from benchmarks import turns
+from benchmarks import turns, work
+from benchmarks.cases import CASES, Case
+from benchmarks.peers.products import LIBRARIES
+from benchmarks.training_report import OWN, Report
+from benchmarks.turns import Contestant
 from data import corpus, program
-from data.ids import Ids
+from data.errors import InputError
+from data.files import write_whole
 from data.reading import ReadingConfig
 from data.vocabulary import Vocabulary
-from data.windows import Windows
-from pipeline import devices
-from pipeline.config import Config
+from experiments import commands
 
 _FLAGS = flags.FLAGS
-_CONFIG = Config()
+_OPERATIONS = 6e11  # of the epochs of a contestant, but from 5 to 30 epochs
+_EMBEDDED = '_embedding'  # of the file with the work of those that have an embedding
 
 
-def charrnn_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
-    """Returns the seconds of each epoch of this project's trainer with the section's settings."""
-    from pipeline.model import CharRNN
-    from pipeline.trainer import Trainer
+def contestants(peers: str) -> tuple[list[Contestant], list[str]]:
+    """Returns the contestants, and the names of those whose library is missing.
 
-    devices.prepare()
-    config = _CONFIG.replace({'num_epochs': num_epochs})
-    windows = Windows(len(ids), config.data.batch_size, config.data.num_steps)
-    trainer = Trainer(CharRNN(config.model, size), windows, config.training)
-    seconds = [0.0] * num_epochs
-    for progress in trainer.train(Ids.of(ids)):
-        seconds[progress.epoch - 1] += progress.seconds
-    return seconds
-
-
-def pytorch_epochs(ids: np.ndarray, size: int, num_epochs: int) -> list[float]:
-    """Trains with the same windows, model, loss, clipping and updates, written in plain PyTorch."""
-    import torch
-
-    data, model, training = _CONFIG.data, _CONFIG.model, _CONFIG.training
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    embedding = torch.nn.Embedding(size, model.hidden_size, device=device)
-    rnn = torch.nn.RNN(model.hidden_size, model.hidden_size, device=device)
-    output = torch.nn.Linear(model.hidden_size, size, device=device)
-    parameters = [*embedding.parameters(), *rnn.parameters(), *output.parameters()]
-    for parameter in parameters:
-        torch.nn.init.normal_(parameter, 0, model.init_scale)
-    optimizer = torch.optim.SGD(parameters, lr=training.learning_rate)
-    cross_entropy = torch.nn.CrossEntropyLoss()
-    characters = torch.tensor(ids, dtype=torch.int64, device=device)
-    steps = torch.arange(data.num_steps + 1, device=device)
-    num_windows = (len(ids) - 1) // data.num_steps
-
-    def epoch() -> None:
-        offsets = torch.randperm(num_windows, device=device) * data.num_steps
-        for batch in offsets[: num_windows // data.batch_size * data.batch_size].split(data.batch_size):
-            window = characters[batch[:, None] + steps].T
-            hidden, _ = rnn(embedding(window[:-1]))
-            loss = cross_entropy(output(hidden).flatten(0, 1), window[1:].flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
-            optimizer.step()
-        loss.item()  # waits for the GPU
-
-    return [_timed(epoch) for _ in range(num_epochs)]
+    `peers` is the Python that has PyTorch and JAX.
+    """
+    found = [Contestant(OWN, 'benchmarks.peers.charrnn'), Contestant(f'{OWN}, embedding', 'benchmarks.peers.charrnn')]
+    missing = []
+    for module, one in (
+        ('keras', Contestant('Keras', 'benchmarks.peers.keras', ('--unroll',))),
+        ('torch', Contestant('PyTorch', 'benchmarks.peers.pytorch', python=peers)),
+        ('torch', Contestant('PyTorch, compiled', 'benchmarks.peers.pytorch', ('--compile',), peers)),
+        ('jax', Contestant('JAX', 'benchmarks.peers.jax', python=peers)),
+    ):
+        if turns.has_module(one.python, module):
+            found.append(one)
+        else:
+            missing.append(one.name)
+    return found, missing
 
 
-def _timed(function: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def _product_rates(peers: str) -> dict[str, float]:
+    """Returns the rate of matrix products of each library that is installed, operations a second."""
+    found = {}
+    for library in LIBRARIES:
+        one = Contestant(library, 'benchmarks.peers.products', python=peers)
+        if library == 'tensorflow':
+            one = Contestant(library, 'benchmarks.peers.products')
+        if turns.has_module(one.python, library):
+            found[library] = one.measured([library])['rate']
+    return found
 
 
-CONTESTANTS = {'charrnn': charrnn_epochs, 'pytorch': pytorch_epochs}
+def _measured(case: Case, entrants: list[Contestant], text: str, count: int) -> list[turns.Round]:
+    """Returns `count` rounds of a case."""
+    vocabulary = Vocabulary.from_text(text)
+    ids, size = vocabulary.encode(text), len(vocabulary)
+    operations = case.operations(size) * case.num_updates(len(ids))
+    num_epochs = round(min(30, max(5, _OPERATIONS / operations)))
+    with tempfile.TemporaryDirectory() as directory:
+        paths = {}
+        for suffix, one in (('', case), (_EMBEDDED, case.with_embedding())):
+            paths[suffix] = pathlib.Path(directory) / f'work{suffix}.npz'
+            work.write(paths[suffix], one, ids, size, num_epochs)
+        arguments = {one.name: [str(paths['' if one.name in (OWN, 'JAX') else _EMBEDDED])] for one in entrants}
+        return [turns.one_round(entrants, arguments) for _ in range(count)]
 
 
 def main() -> None:
-    if _FLAGS.only:
-        text = str(corpus.load(ReadingConfig(_FLAGS.corpus, max_characters=_FLAGS.max_characters)).text)
-        vocabulary = Vocabulary.from_text(text)
-        seconds = CONTESTANTS[_FLAGS.only](vocabulary.encode(text), len(vocabulary), _FLAGS.num_epochs)
-        print(json.dumps({'first': seconds[0], 'median': statistics.median(seconds[1:])}))
-        return
-    arguments = [f'--{name}={_FLAGS[name].value}' for name in ('corpus', 'max_characters', 'num_epochs')]
-    found = turns.rounds('benchmarks.training', CONTESTANTS, arguments, _FLAGS.rounds)
-    for name in CONTESTANTS:
-        first, then = (turns.median(found, name, figure) for figure in ('first', 'median'))
-        print(f'{name}: first epoch {first:.2f} s, then {then:.4f} s an epoch')
-    print(f'charrnn / pytorch: {turns.ratio(found, "charrnn", "pytorch", "median")}')
+    unknown = set(_FLAGS.cases) - CASES.keys()
+    if unknown:
+        raise InputError(f'--cases={",".join(sorted(unknown))}: use {", ".join(CASES)}.')
+    text = str(corpus.load(ReadingConfig(_FLAGS.corpus, max_characters=_FLAGS.max_characters)).text)
+    entrants, missing = contestants(_FLAGS.peers_python)
+    report = Report(commands.cpu(), len(set(text)), len(text), missing)
+    output = pathlib.Path(_FLAGS.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for name in _FLAGS.cases or CASES:
+        before = _product_rates(_FLAGS.peers_python)
+        report.add(name, _measured(CASES[name], entrants, text, _FLAGS.rounds), before)
+        print(report.lines(name), flush=True)
+        write_whole(output.with_suffix('.json'), json.dumps(report.figures, indent=1))
+        write_whole(output.with_suffix('.md'), report.markdown())
+    report.draw(output.with_suffix('.png'))
 
 
 if __name__ == '__main__':
     flags.DEFINE_string('corpus', 'lyrics', 'Corpus, as for pipeline.train.')
-    flags.DEFINE_integer('max_characters', 0, 'Characters to use from the start of the corpus. 0: all.')
-    flags.DEFINE_integer('num_epochs', 30, 'Epochs per contestant and round.', lower_bound=2)
-    flags.DEFINE_integer('rounds', 5, 'Runs of each contestant.', lower_bound=1)
-    flags.DEFINE_enum(
-        'only', None, CONTESTANTS, 'Run only this contestant, in this process, and print its seconds as JSON.'
-    )
+    flags.DEFINE_integer('max_characters', 10_000, 'Characters to use from the start of the corpus. 0: all.')
+    flags.DEFINE_list('cases', [], f'Cases to measure, separated by commas. Empty: all ({", ".join(CASES)}).')
+    flags.DEFINE_integer('rounds', 3, 'Runs of each contestant and case.', lower_bound=1)
+    flags.DEFINE_string('peers_python', '.venv-peers/bin/python', 'Python that has PyTorch and JAX (make bench).')
+    flags.DEFINE_string('output', 'build/training', 'Path of the report, without .md, .json and .png.')
     program.run(main)

@@ -1,25 +1,60 @@
 """Contestants that take turns, each in a new process."""
 
+import dataclasses
 import json
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).parent.parent
+STARTED = 'CHARRNN_STARTED'
+"""Environment variable of a contestant: when its process was started, seconds of `time.monotonic`."""
 
-Round = dict[str, dict[str, float]]
+Round = Mapping[str, dict]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """A program of `benchmarks` that prints one line of JSON."""
+
+    name: str
+    module: str
+    options: tuple[str, ...] = ()
+    python: str = sys.executable
+
+    def measured(self, arguments: Sequence[str]) -> dict:
+        """Returns what the program prints. Raises `CalledProcessError` if it fails."""
+        command = [self.python, '-m', self.module, *arguments, *self.options]
+        environment = os.environ | {STARTED: str(time.monotonic()), 'TF_CPP_MIN_LOG_LEVEL': '2'}
+        found = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(found.stdout.splitlines()[-1])
+
+
+def has_module(python: str, module: str) -> bool:
+    """Returns whether the interpreter `python` exists and can import `module`."""
+    try:
+        found = subprocess.run([python, '-c', f'import {module}'], check=False, stderr=subprocess.DEVNULL)
+    except OSError:
+        return False
+    return found.returncode == 0
+
+
+def one_round(contestants: Iterable[Contestant], arguments: Mapping[str, Sequence[str]] | Sequence[str]) -> Round:
+    """Runs each contestant once; `arguments` are those of all, or by name."""
+    return {
+        one.name: one.measured(arguments[one.name] if isinstance(arguments, Mapping) else arguments)
+        for one in contestants
+    }
 
 
 def rounds(module: str, contestants: Iterable[str], flags: Sequence[str], count: int) -> list[Round]:
     """Runs `count` rounds of `python -m <module> --only=<contestant> <flags>`; returns the JSON that each prints."""
-    return [{name: _measure(module, name, flags) for name in contestants} for _ in range(count)]
-
-
-def _measure(module: str, contestant: str, flags: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, '-m', module, f'--only={contestant}', *flags]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    programs = [Contestant(name, module, (f'--only={name}',)) for name in contestants]
+    return [one_round(programs, flags) for _ in range(count)]
 
 
 def median(found: Sequence[Round], contestant: str, figure: str) -> float:
@@ -29,5 +64,9 @@ def median(found: Sequence[Round], contestant: str, figure: str) -> float:
 
 def ratio(found: Sequence[Round], first: str, second: str, figure: str) -> str:
     """Formats the ratio of two contestants' figures per round: median, lowest and highest."""
-    ratios = [one[first][figure] / one[second][figure] for one in found]
-    return f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds)'
+    return spread([one[first][figure] / one[second][figure] for one in found])
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """Formats the median, the lowest and the highest; `-` if there are none."""
+    return f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})' if ratios else '-'

@@ -26,7 +26,7 @@ def output(name: str, command: str, directory: pathlib.Path) -> list[str]:
     seconds = time.perf_counter() - start
     if result.returncode:
         raise InputError(f'{name} ended with exit code {result.returncode}: {result.stderr.strip()}')
-    return [f'$ {command}', f'CPU: {_cpu()}', *result.stdout.splitlines(), f'(whole program: {seconds:.1f} s)']
+    return [f'$ {command}', f'CPU: {cpu()}', *result.stdout.splitlines(), f'(whole program: {seconds:.1f} s)']
 
 
 def write_log(path: pathlib.Path, lines: list[str]) -> None:
@@ -45,7 +45,8 @@ def as_before(command: str) -> str:
     return re.sub('(_every=[0-9]+)ep', r'\1', command)
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Returns the model of the CPU and the number of cores."""
     info = pathlib.Path('/proc/cpuinfo')
     lines = info.read_text('utf-8').splitlines() if info.exists() else []
     names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
