@@ -1,4 +1,4 @@
-"""The training loop: each compiled call trains many minibatches."""
+"""The training loop: each call trains many minibatches."""
 
 import dataclasses
 import time

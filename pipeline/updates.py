@@ -1,4 +1,4 @@
-"""The updates of a model: gradient, clipping, optimizer; many of them in one compiled call."""
+"""The updates of a model: gradient, clipping, optimizer; many of them in one call."""
 
 from collections.abc import Sequence
 
