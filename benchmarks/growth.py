@@ -51,9 +51,9 @@ class Point:
 BASE = Point()
 SIZES = {
     'hidden_size': (128, 256, 512, 1024),
-    'vocabulary_size': (512, 1027, 2000, 4000, 8000),
-    'num_steps': (10, 35, 70, 140),
-    'batch_size': (16, 32, 64, 128),
+    'vocabulary_size': (1027, 2000, 8000),
+    'num_steps': (10, 35, 140),
+    'batch_size': (32, 64, 128),
     'num_updates': (10, 30, 100),
 }
 """The sizes of each field; the others are those of the base."""

@@ -83,7 +83,7 @@ class Report:
             heights = [self._median(case, name, 'epoch') / self._median(case, OWN, 'epoch') for case in cases]
             places = [place + (number - (len(names) - 1) / 2) * width for place in range(len(cases))]
             axes.bar(places, heights, width, label=name, color=_COLORS[number % len(_COLORS)])
-        axes.set_xticks(range(len(cases)), cases, fontsize=8)
+        axes.set_xticks(range(len(cases)), cases, fontsize=8, rotation=30, ha='right')
         axes.set_ylabel('time of an epoch, charrnn = 1')
         axes.spines[['top', 'right']].set_visible(False)
         figure.legend(loc='outside right center', frameon=False, fontsize=8)

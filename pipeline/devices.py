@@ -8,7 +8,7 @@ import tensorflow as tf
 _DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
 """Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
 
-_FEWEST_ROWS, _MOST_GROUPS = 16, 4
+_FEWEST_ROWS, _MOST_GROUPS = 16, 2
 
 _UNROLL = '--xla_gpu_enable_while_loop_unrolling=WHILE_LOOP_UNROLLING_FULL_UNROLL'
 """A step of the loop over time is a few small kernels, and the control of the loop takes as long as they do."""
@@ -54,9 +54,10 @@ def _add_xla_flag(flag: str) -> None:
 
 
 def num_row_groups(batch_size: int) -> int:
-    """Returns into how many groups to divide the rows of a minibatch, so that each core of a CPU has work.
+    """Returns into how many groups to divide the rows of a minibatch, so that two cores of a CPU have work.
 
-    A product of fewer than 16 rows takes hardly less time, and the gradients of all groups are summed. On a GPU: 1.
+    A product of fewer than 16 rows takes hardly less time. More than two groups could crash: see `CompiledUpdates`.
+    On a GPU: 1.
     """
     if tf.config.get_visible_devices('GPU'):
         return 1

@@ -112,6 +112,8 @@ class CompiledUpdates:
         self._group_size = updates.windows.batch_size // num_groups
         jit = updates.config.jit
         self._loss_and_gradients = tf.function(self._of_group, jit_compile=jit, autograph=False)
+        self._alone = tf.function(lambda *args: self._loss_and_gradients(*args), autograph=False)
+        self._has_run = False
         self._update = tf.function(self._by_mean, jit_compile=jit, autograph=False)
         self._call = tf.function(self._in_graph, jit_compile=jit and num_groups == 1, autograph=False)
 
@@ -125,6 +127,11 @@ class CompiledUpdates:
         Returns:
           losses, norms (before clipping), both `[S] float32`, and the state for the next minibatch.
         """
+        if self._num_groups > 1 and not self._has_run:
+            # XLA's code for reductions (YNNPACK, in TensorFlow 2.21) is made at its first run, by a function that is
+            # not thread-safe: two groups at the same time could crash. One that runs alone makes it.
+            self._alone(self._updates.step, *self._rows((inputs[0], targets[0], state), 0))
+            self._has_run = True
         return self._call(inputs, targets, count, state)
 
     def _in_graph(
