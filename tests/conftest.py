@@ -28,8 +28,10 @@ from pipeline.config import Config, ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
 
-# A shell starts a background job with SIGINT ignored, and the programs that tests interrupt would inherit that.
+# A shell starts a background job with SIGINT ignored, and nohup ignores SIGHUP; the programs that tests interrupt would
+# inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = '分开 山一程 水一程 风把灯吹灭 雪把路盖平 不分开 你在河这边 我在河那边 ' * 12
