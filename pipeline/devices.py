@@ -8,7 +8,7 @@ import tensorflow as tf
 _DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
 """Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
 
-_FEWEST_ROWS, _MOST_GROUPS = 16, 2
+_FEWEST_ROWS = 16  # of a group
 
 _UNROLL = '--xla_gpu_enable_while_loop_unrolling=WHILE_LOOP_UNROLLING_FULL_UNROLL'
 """A step of the loop over time is a few small kernels, and the control of the loop takes as long as they do."""
@@ -62,8 +62,8 @@ def num_row_groups(batch_size: int) -> int:
     if tf.config.get_visible_devices('GPU'):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    most = min(cores, _MOST_GROUPS, batch_size // _FEWEST_ROWS)
-    return next((n for n in range(most, 1, -1) if batch_size % n == 0), 1)
+    has_rows_for_two = batch_size % 2 == 0 and batch_size >= 2 * _FEWEST_ROWS
+    return 2 if cores > 1 and has_rows_for_two else 1
 
 
 def use_cpu() -> None:

@@ -1,6 +1,7 @@
 """The compiled loop against the section's equations, and what must not change its numbers."""
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 from data.ids import Ids
 from data.vocabulary import Vocabulary
 from data.windows import Windows, minibatches, stacked
+from pipeline import devices
 from pipeline import trainer as trainer_module
 from pipeline.checkpoints import Checkpoints
 from pipeline.config import ModelConfig, TrainingConfig
@@ -310,12 +312,22 @@ _ALL = {'bptt_windows': 2, 'state_reset_rate': 0.3, 'average_from_epoch': 1, 'op
     ids=['random', 'consecutive'],
 )
 def test_groups_of_rows_train_as_all_rows_together(sampling, model, settings):
-    together, grouped = (_trainer(sampling, model=model, **settings) for _ in range(2))
-    grouped._train = CompiledUpdates(grouped.updates, num_groups=2)
-    assert _run(grouped)[-1].epoch_means == pytest.approx(_run(together)[-1].epoch_means, rel=1e-5)
-    assert grouped._train._loss_and_gradients.experimental_get_tracing_count() == 1  # also for the run alone
+    together, grouped = (_trainer(sampling, model=model, num_epochs=2, **settings) for _ in range(2))
+    grouped._train = train = CompiledUpdates(grouped.updates, num_groups=2)
+    alone = mock.patch.object(train, '_alone', wraps=train._alone)
+    with alone as ran_alone:
+        means = _run(grouped)[-1].epoch_means
+    assert means == pytest.approx(_run(together)[-1].epoch_means, rel=1e-5)
+    assert ran_alone.call_count == 1
+    assert train._loss_and_gradients.experimental_get_tracing_count() == 1  # also for the run alone
     for ours, theirs in zip(grouped.variables, together.variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=ours.name)
+
+
+@pytest.mark.parametrize(('jit', 'expected'), [(True, 2), (False, 1)])
+def test_compiled_updates_have_the_groups_of_the_device(jit, expected, monkeypatch):
+    monkeypatch.setattr(devices, 'num_row_groups', {B: 2}.__getitem__)
+    assert _trainer(jit=jit)._train._num_groups == expected
 
 
 def test_averaging_does_not_change_training():
