@@ -2,7 +2,7 @@
 
 import dataclasses
 
-GATES = {'rnn': 1, 'gru': 3, 'lstm': 4}
+from pipeline import cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +17,6 @@ class Case:
     embedding_size: int = 0
     init_scale: float = 0.01
 
-    def num_updates(self, num_characters: int) -> int:
-        """Returns the updates of an epoch."""
-        return (num_characters - 1) // self.num_steps // self.batch_size
-
     def with_embedding(self) -> 'Case':
         """Returns the case with an embedding of H before the first layer."""
         return dataclasses.replace(self, embedding_size=self.hidden_size)
@@ -31,7 +27,7 @@ class Case:
         Each weight takes two of them per character in the forward pass, and two each for its gradient and for that of
         its input. No product has the characters as its input: their rows of `w_xh` are gathered.
         """
-        size, gates = self.hidden_size, GATES[self.cell]
+        size, gates = self.hidden_size, len(cells.make(self.cell).gates)
         recurrent = self.num_layers * size * gates * size
         below = (self.num_layers - 1) * size * gates * size + self.embedding_size * gates * size
         return 6 * self.batch_size * self.num_steps * (recurrent + below + size * vocabulary_size)

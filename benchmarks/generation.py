@@ -91,8 +91,7 @@ def _rounds(cell: str) -> list[turns.Round]:
             entrants[peer] = [cell, *numbers]
         else:
             print('PyTorch is missing: make bench-generation installs it.')
-        arguments = {one.name: given for one, given in entrants.items()}
-        return [turns.one_round(entrants, arguments) for _ in range(_FLAGS.rounds)]
+        return [turns.one_round(entrants) for _ in range(_FLAGS.rounds)]
 
 
 def _report(cell: str, found: list[turns.Round]) -> None:

@@ -24,7 +24,6 @@ from data.files import write_whole
 from experiments import commands
 
 _FLAGS = flags.FLAGS
-_OPERATIONS = 3e11  # of the epochs of a point, but from 4 to 30 epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +68,9 @@ def _seconds(point: Point) -> float:
     """Returns the median seconds of an epoch, measured in a new process."""
     num_characters = point.num_steps * point.batch_size * point.num_updates + 1
     ids = np.random.default_rng(0).integers(0, point.vocabulary_size, num_characters).astype(np.int32)
-    num_epochs = round(min(30, max(4, _OPERATIONS / point.operations)))
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory) / 'work.npz'
-        work.write(path, point.case, ids, point.vocabulary_size, num_epochs)
+        work.write(path, point.case, ids, point.vocabulary_size, work.num_epochs(point.operations))
         return Contestant('charrnn', 'benchmarks.peers.charrnn').measured([str(path)])['epoch']
 
 

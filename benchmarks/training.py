@@ -7,17 +7,19 @@ PyTorch's and Keras's layers multiply their input by a matrix, so these two have
 project and JAX gather rows of W_xh. `charrnn, embedding` is this project with that embedding: the same equations.
 PyTorch's GRU is the variant that resets after the product.
 
-The share of the roofline is the time that the matrix products of an epoch take at the best rate measured in the same
-rounds, divided by the time of this project's epoch. Writes the report to <output>.md, all figures to <output>.json, and
-a picture to <output>.png.
+The share of the roofline is the time that the matrix products of an epoch take at the best rate measured before the
+rounds of the case, divided by the time of this project's epoch. Writes the report to <output>.md, all figures to
+<output>.json, and a picture to <output>.png.
 
   python -m benchmarks.training --corpus=lyrics --rounds=3 --cases=rnn-256,lstm-512-x2
 """
 
 import json
 import pathlib
+import sys
 import tempfile
 
+import numpy as np
 from absl import flags
 
 from benchmarks import turns, work
@@ -30,11 +32,10 @@ from data.errors import InputError
 from data.files import write_whole
 from data.reading import ReadingConfig
 from data.vocabulary import Vocabulary
+from data.windows import Windows
 from experiments import commands
 
 _FLAGS = flags.FLAGS
-_OPERATIONS = 6e11  # of the epochs of a contestant, but from 5 to 30 epochs
-_EMBEDDED = '_embedding'  # of the file with the work of those that have an embedding
 
 
 def contestants(peers: str) -> tuple[list[Contestant], list[str]]:
@@ -45,7 +46,7 @@ def contestants(peers: str) -> tuple[list[Contestant], list[str]]:
     found = [Contestant(OWN, 'benchmarks.peers.charrnn'), Contestant(f'{OWN}, embedding', 'benchmarks.peers.charrnn')]
     missing = []
     for module, one in (
-        ('keras', Contestant('Keras', 'benchmarks.peers.keras', ('--unroll',))),
+        ('keras', Contestant('Keras', 'benchmarks.peers.keras')),
         ('torch', Contestant('PyTorch', 'benchmarks.peers.pytorch', python=peers)),
         ('torch', Contestant('PyTorch, compiled', 'benchmarks.peers.pytorch', ('--compile',), peers)),
         ('jax', Contestant('JAX', 'benchmarks.peers.jax', python=peers)),
@@ -57,31 +58,24 @@ def contestants(peers: str) -> tuple[list[Contestant], list[str]]:
     return found, missing
 
 
-def _product_rates(peers: str) -> dict[str, float]:
-    """Returns the rate of matrix products of each library that is installed, operations a second."""
-    found = {}
-    for library in LIBRARIES:
-        one = Contestant(library, 'benchmarks.peers.products', python=peers)
-        if library == 'tensorflow':
-            one = Contestant(library, 'benchmarks.peers.products')
-        if turns.has_module(one.python, library):
-            found[library] = one.measured([library])['rate']
-    return found
+def _products(peers: str) -> list[Contestant]:
+    """Returns the programs that measure matrix products, named by their libraries, of those that are installed."""
+    pythons = {library: sys.executable if library == 'tensorflow' else peers for library in LIBRARIES}
+    return [
+        Contestant(library, 'benchmarks.peers.products', (library,), python)
+        for library, python in pythons.items()
+        if turns.has_module(python, library)
+    ]
 
 
-def _measured(case: Case, entrants: list[Contestant], text: str, count: int) -> list[turns.Round]:
-    """Returns `count` rounds of a case."""
-    vocabulary = Vocabulary.from_text(text)
-    ids, size = vocabulary.encode(text), len(vocabulary)
-    operations = case.operations(size) * case.num_updates(len(ids))
-    num_epochs = round(min(30, max(5, _OPERATIONS / operations)))
+def _rounds(case: Case, entrants: list[Contestant], ids: np.ndarray, size: int, num_epochs: int) -> list[turns.Round]:
+    """Returns the rounds of a case, on a corpus with V = `size`."""
     with tempfile.TemporaryDirectory() as directory:
-        paths = {}
-        for suffix, one in (('', case), (_EMBEDDED, case.with_embedding())):
-            paths[suffix] = pathlib.Path(directory) / f'work{suffix}.npz'
-            work.write(paths[suffix], one, ids, size, num_epochs)
-        arguments = {one.name: [str(paths['' if one.name in (OWN, 'JAX') else _EMBEDDED])] for one in entrants}
-        return [turns.one_round(entrants, arguments) for _ in range(count)]
+        gathered, embedded = (pathlib.Path(directory) / f'{name}.npz' for name in ('gathered', 'embedded'))
+        work.write(gathered, case, ids, size, num_epochs)
+        work.write(embedded, case.with_embedding(), ids, size, num_epochs)
+        of_each = {one: [str(gathered if one.name in (OWN, 'JAX') else embedded)] for one in entrants}
+        return [turns.one_round(of_each) for _ in range(_FLAGS.rounds)]
 
 
 def main() -> None:
@@ -89,13 +83,18 @@ def main() -> None:
     if unknown:
         raise InputError(f'--cases={",".join(sorted(unknown))}: use {", ".join(CASES)}.')
     text = str(corpus.load(ReadingConfig(_FLAGS.corpus, max_characters=_FLAGS.max_characters)).text)
+    vocabulary = Vocabulary.from_text(text)
+    ids, size = vocabulary.encode(text), len(vocabulary)
     entrants, missing = contestants(_FLAGS.peers_python)
-    report = Report(commands.cpu(), len(set(text)), len(text), missing)
+    products = _products(_FLAGS.peers_python)
+    report = Report(commands.cpu(), size, len(text), missing)
     output = pathlib.Path(_FLAGS.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in _FLAGS.cases or CASES:
-        before = _product_rates(_FLAGS.peers_python)
-        report.add(name, _measured(CASES[name], entrants, text, _FLAGS.rounds), before)
+        case = CASES[name]
+        operations = case.operations(size) * Windows(len(ids), case.batch_size, case.num_steps).steps_per_epoch
+        rates = {one.name: max(one.measured([]).values()) for one in products}
+        report.add(name, operations, _rounds(case, entrants, ids, size, work.num_epochs(operations)), rates)
         print(report.lines(name), flush=True)
         write_whole(output.with_suffix('.json'), json.dumps(report.figures, indent=1))
         write_whole(output.with_suffix('.md'), report.markdown())

@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from benchmarks import turns
-from benchmarks.cases import CASES
 
 OWN = 'charrnn'
 _COLORS = ('#0072b2', '#86b8e0', '#cc79a7', '#d55e00', '#e69f00', '#009e73')  # Okabe and Ito's
@@ -14,7 +13,6 @@ class Report:
     """Grows case by case."""
 
     def __init__(self, cpu: str, vocabulary_size: int, num_characters: int, missing: Sequence[str]):
-        self._vocabulary_size, self._num_characters = vocabulary_size, num_characters
         self.figures: dict = {
             'cpu': cpu,
             'vocabulary_size': vocabulary_size,
@@ -23,9 +21,8 @@ class Report:
             'cases': {},
         }
 
-    def add(self, case: str, rounds: Sequence[turns.Round], rates: Mapping[str, float]) -> None:
-        """Adds the rounds of a case, and the rates of matrix products that were measured with them."""
-        operations = CASES[case].operations(self._vocabulary_size) * CASES[case].num_updates(self._num_characters)
+    def add(self, case: str, operations: int, rounds: Sequence[turns.Round], rates: Mapping[str, float]) -> None:
+        """Adds a case: the operations of an epoch, the rounds, and the rates of matrix products before them."""
         seconds = turns.median(rounds, OWN, 'epoch')
         self.figures['cases'][case] = {
             'operations': operations,

@@ -8,11 +8,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+from benchmarks.peers.task import STARTED
 
 ROOT = pathlib.Path(__file__).parent.parent
-STARTED = 'CHARRNN_STARTED'
-"""Environment variable of a contestant: when its process was started, seconds of `time.monotonic`."""
 
 Round = Mapping[str, dict]
 
@@ -43,18 +43,9 @@ def has_module(python: str, module: str) -> bool:
     return found.returncode == 0
 
 
-def one_round(contestants: Iterable[Contestant], arguments: Mapping[str, Sequence[str]] | Sequence[str]) -> Round:
-    """Runs each contestant once; `arguments` are those of all, or by name."""
-    return {
-        one.name: one.measured(arguments[one.name] if isinstance(arguments, Mapping) else arguments)
-        for one in contestants
-    }
-
-
-def rounds(module: str, contestants: Iterable[str], flags: Sequence[str], count: int) -> list[Round]:
-    """Runs `count` rounds of `python -m <module> --only=<contestant> <flags>`; returns the JSON that each prints."""
-    programs = [Contestant(name, module, (f'--only={name}',)) for name in contestants]
-    return [one_round(programs, flags) for _ in range(count)]
+def one_round(contestants: Mapping[Contestant, Sequence[str]]) -> Round:
+    """Runs each contestant once, with its arguments; returns what they print, by name."""
+    return {one.name: one.measured(arguments) for one, arguments in contestants.items()}
 
 
 def median(found: Sequence[Round], contestant: str, figure: str) -> float:

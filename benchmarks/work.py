@@ -8,12 +8,19 @@ import numpy as np
 from benchmarks.cases import Case
 from data.windows import Windows
 from pipeline.config import Config
+from pipeline.model import CharRNN
+
+_OPERATIONS = 6e11  # of the epochs of a contestant
+_FEWEST, _MOST = 5, 30  # epochs
+
+
+def num_epochs(operations: int) -> int:
+    """Returns how many epochs of so many operations a contestant trains, for about as long as any other."""
+    return round(min(_MOST, max(_FEWEST, _OPERATIONS / operations)))
 
 
 def write(path: pathlib.Path, case: Case, ids: np.ndarray, vocabulary_size: int, num_epochs: int) -> None:
     """Writes what `benchmarks.peers.task` reads."""
-    from pipeline.model import CharRNN
-
     names = ('cell', 'hidden_size', 'num_layers', 'embedding_size', 'init_scale')
     config = Config().replace({name: getattr(case, name) for name in names})
     windows = Windows(len(ids), case.batch_size, case.num_steps)

@@ -6,8 +6,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.peers import task as tasks
-from benchmarks.peers.task import Task
+from benchmarks.peers.task import Task, report
 from data.ids import Ids
 from data.windows import Windows
 from pipeline import devices
@@ -31,7 +30,7 @@ def main(path: str) -> None:
         seconds[progress.epoch - 1] += progress.seconds
         if progress.epoch == 1 and progress.epoch_ended:
             first_end = time.monotonic()
-    tasks.report(task, f'charrnn, TensorFlow {tf.__version__}', seconds, progress.epoch_means.loss, first_end)
+    report(task, f'charrnn, TensorFlow {tf.__version__}', seconds, progress.epoch_means.loss, first_end)
 
 
 if __name__ == '__main__':

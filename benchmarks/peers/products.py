@@ -1,6 +1,7 @@
-"""The rate of a library's matrix products in float32: `python -m benchmarks.peers.products jax`.
+"""The rates of a library's matrix products: `python -m benchmarks.peers.products jax bfloat16` (default: float32).
 
-The shapes are a large square, and the product of the output layer for the section's minibatch.
+Prints JSON: operations a second by shape. JAX's products run in one compiled loop, so they are those of XLA.
+TensorFlow's are its own operation, outside XLA. `taskset -c 0` measures one core.
 """
 
 import json
@@ -11,18 +12,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-SHAPES = ((2048, 2048, 2048), (1120, 256, 1027))
-_OPERATIONS = 4e10
+SHAPES = {
+    'large': (2048, 2048, 2048),
+    'output layer': (1120, 256, 1027),
+    'step of 32 rows, H = 256': (32, 256, 256),
+    'step of 16 rows, H = 256': (16, 256, 256),
+    'step of 16 rows, H = 1,024': (16, 1024, 1024),
+}
+"""m, k, n of `[m, k] x [k, n]`."""
+_OPERATIONS = 2e10
 _REPEATS = 7
 
-Product = Callable[[np.ndarray, np.ndarray, int], Callable[[], object]]
+Repeated = Callable[[], object]
 
 
-def tensorflow(first: np.ndarray, second: np.ndarray, count: int) -> Callable[[], object]:
-    """TensorFlow's own operation, outside XLA, which is its faster one."""
+def tensorflow(first: np.ndarray, second: np.ndarray, dtype: str, count: int) -> Repeated:
+    """Returns a function that makes `count` products."""
     import tensorflow as tf
 
-    left, right = tf.constant(first), tf.constant(second)
+    left, right = (tf.cast(factor, dtype) for factor in (first, second))
 
     def repeated() -> np.ndarray:
         for _ in range(count):
@@ -32,28 +40,28 @@ def tensorflow(first: np.ndarray, second: np.ndarray, count: int) -> Callable[[]
     return repeated
 
 
-def jax(first: np.ndarray, second: np.ndarray, count: int) -> Callable[[], object]:
+def jax(first: np.ndarray, second: np.ndarray, dtype: str, count: int) -> Repeated:
+    """As `tensorflow`. Each product needs the one before, because XLA would run them at the same time."""
     import jax
     import jax.numpy as jnp
 
-    left, right = jnp.asarray(first), jnp.asarray(second)
-    product = jax.jit(jnp.matmul)
+    left, right = (jnp.asarray(factor, dtype) for factor in (first, second))
 
-    def repeated() -> object:
-        for _ in range(count):
-            found = product(left, right)
-        return found.block_until_ready()
+    @jax.jit
+    def product(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, count, lambda _, one: one.at[0, 0].set((one @ right)[0, 0]), left)
 
-    return repeated
+    return lambda: product(left, right).block_until_ready()
 
 
-def torch(first: np.ndarray, second: np.ndarray, count: int) -> Callable[[], object]:
+def torch(first: np.ndarray, second: np.ndarray, dtype: str, count: int) -> Repeated:
+    """As `tensorflow`."""
     import torch
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    left, right = torch.tensor(first, device=device), torch.tensor(second, device=device)
+    left, right = (torch.tensor(factor, device=device, dtype=getattr(torch, dtype)) for factor in (first, second))
 
-    def repeated() -> object:
+    def repeated() -> float:
         for _ in range(count):
             product = left @ right
         return product[0, 0].item()
@@ -61,17 +69,17 @@ def torch(first: np.ndarray, second: np.ndarray, count: int) -> Callable[[], obj
     return repeated
 
 
-LIBRARIES: dict[str, Product] = {'tensorflow': tensorflow, 'torch': torch, 'jax': jax}
+LIBRARIES = {'tensorflow': tensorflow, 'torch': torch, 'jax': jax}
 
 
-def rate(library: Product, shape: tuple[int, int, int]) -> float:
-    """Returns the median rate of `[m, k] x [k, n]`, operations a second."""
+def rate(library: str, shape: tuple[int, int, int], dtype: str) -> float:
+    """Returns the median rate of a product, operations a second."""
     m, k, n = shape
     numbers = np.random.default_rng(0)
     operations = 2 * m * k * n
     count = max(1, round(_OPERATIONS / operations))
     first, second = (numbers.standard_normal(size, np.float32) for size in ((m, k), (k, n)))
-    repeated = library(first, second, count)
+    repeated = LIBRARIES[library](first, second, dtype, count)
     repeated()
     seconds = []
     for _ in range(_REPEATS):
@@ -81,5 +89,9 @@ def rate(library: Product, shape: tuple[int, int, int]) -> float:
     return operations * count / statistics.median(seconds)
 
 
+def main(library: str, dtype: str = 'float32') -> None:
+    print(json.dumps({name: rate(library, shape, dtype) for name, shape in SHAPES.items()}))
+
+
 if __name__ == '__main__':
-    print(json.dumps({'rate': max(rate(LIBRARIES[sys.argv[1]], shape) for shape in SHAPES)}))
+    main(*sys.argv[1:])

@@ -12,13 +12,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+STARTED = 'CHARRNN_STARTED'
+"""Environment variable of a contestant: when its process was started, seconds of `time.monotonic`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A model, its first weights and its minibatches. Shapes are those of `pipeline/model.py`."""
 
     settings: dict
-    """cell, hidden_size, num_layers, embedding_size, learning_rate, clip_norm."""
+    """cell, hidden_size, num_layers, embedding_size, init_scale, learning_rate, clip_norm."""
     ids: np.ndarray
     """`[N] int32`, the corpus."""
     starts: np.ndarray
@@ -84,7 +87,7 @@ def report(task: Task, version: str, seconds: list[float], loss: float, first_en
     found = {
         'version': f'{version}, Python {sys.version.split()[0]}',
         'epoch': median,
-        'start': first_end - float(os.environ['CHARRNN_STARTED']) - median,
+        'start': first_end - float(os.environ[STARTED]) - median,
         'perplexity': float(np.exp(loss)),
         'memory': _peak_memory(),
     }

@@ -6,9 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import turns, work
+from benchmarks import work
 from benchmarks.cases import CASES, Case
 from benchmarks.peers import charrnn, keras
+from benchmarks.peers.task import STARTED
 from benchmarks.training_report import Report
 from pipeline.config import ModelConfig
 from pipeline.model import CharRNN
@@ -20,7 +21,7 @@ V = 20
 @pytest.mark.parametrize('cell', ['rnn', 'gru', 'lstm'])
 def test_keras_reaches_the_same_perplexity(cell, tmp_path, monkeypatch, capsys):
     """From the same weights, on the same minibatches."""
-    monkeypatch.setenv(turns.STARTED, str(time.monotonic()))
+    monkeypatch.setenv(STARTED, str(time.monotonic()))
     case = Case(cell, 12, num_layers=2, batch_size=4, num_steps=6, init_scale=0.5).with_embedding()
     ids = np.arange(500, dtype=np.int32) % V
     work.write(tmp_path / 'work.npz', case, ids, V, num_epochs=4)
@@ -50,7 +51,7 @@ def test_report_compares_the_rounds():
 
     rounds = [{'charrnn': found(own), 'JAX': found(peer)} for own, peer in ((1.0, 2.0), (3.0, 4.0), (1.0, 4.0))]
     report = Report('a CPU', vocabulary_size=1027, num_characters=10_000, missing=['PyTorch'])
-    report.add('rnn-256', rounds, {'tensorflow': 17657364480.0, 'jax': 35314728960.0})
+    report.add('rnn-256', 17657364480, rounds, {'tensorflow': 17657364480.0, 'jax': 35314728960.0})
     text = report.markdown()
     assert '| rnn-256 | 0.50 (0.25 to 0.75) |' in text
     assert '| rnn-256 | 17.7 | 35 | 50% | 18 | 100% |' in text
