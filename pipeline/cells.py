@@ -7,6 +7,9 @@ order of `Cell.gates`.
 The gradient is back-propagation through time (Werbos 1990), with everything that needs no carried gradient moved out of
 the loop. Before the loop, the elementwise derivatives are computed for all steps. The loop carries d(state) and writes
 d(pre-activations). After the loop, the gradient of the recurrent weight is one product over all T·B rows.
+
+Each loop overwrites what it has read: the forward loop the pre-activations with the gates, the backward loop the
+derivatives with d(pre-activations). So XLA neither allocates nor fills a second array of that size.
 """
 
 import dataclasses
@@ -16,6 +19,8 @@ import tensorflow as tf
 
 State = tuple[tf.Tensor, ...]
 Tensors = tuple[tf.Tensor, ...]
+Product = Callable[[tf.Tensor], tf.Tensor]
+"""`[B, I]` -> `[B, J]`, the product with a matrix that does not change in a loop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,70 +30,77 @@ class Cell:
     gates: tuple[str, ...]
     """Names of the gates in the equations, in the order of the weights' columns."""
     num_parts: int
-    saved: tuple[int, ...]
-    """Widths, in multiples of H, of the tensors that `forward` saves for the backward pass."""
-    forward: Callable[[tf.Tensor, State, Tensors], tuple[State, Tensors]]
-    """`(projected [B, G·H], state, weights)` -> the new state, and the saved tensors `[B, width·H]`."""
-    derivatives: Callable[[State, State, Tensors], Tensors]
-    """`(new states, previous states, saved)` of all T steps -> the factors that `backward` uses, each `[T, B, ...]`."""
-    backward: Callable[[State, Tensors, Tensors], tuple[State, tf.Tensor]]
-    """`(d(new state), derivatives, transposed weights)` of one step -> d(previous state), and d(pre-activations)
-    `[B, G·H]`."""
-    weight_gradient: Callable[[tf.Tensor, Tensors, tf.Tensor], tf.Tensor]
-    """`(previous hidden states, saved, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
+    forward: Callable[[tf.Tensor, State, tuple[Product, ...]], tuple[State, tf.Tensor]]
+    """`(projected [B, G·H], state, products)` -> the new state, and the gates after their activation `[B, G·H]`."""
+    derivatives: Callable[[State, State, tf.Tensor], Tensors]
+    """`(new states, previous states, gates)` of all T steps -> what `backward` uses: the factors of
+    d(pre-activations), `[T, B, G·H]`, and others, `[T, B, H]`."""
+    backward: Callable[[State, Tensors, tuple[Product, ...]], tuple[State, tf.Tensor]]
+    """`(d(new state), derivatives, products with the transposed weights)` of one step -> d(previous state), and
+    d(pre-activations) `[B, G·H]`."""
+    weight_gradient: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    """`(previous hidden states, gates, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
-    """`w_hh [H, G·H]` -> the matrices that one step uses; called once, before the loops."""
+    """`w_hh [H, G·H]` -> the matrices that one step multiplies by."""
+    state_is_gate: bool = False
+    """Whether the only gate is the new state, so that the states of all steps are its values."""
+
+    def products(self, w_hh: tf.Tensor) -> tuple[Product, ...]:
+        """Returns the products of one step with `w_hh`; to be called once, before a loop."""
+        return tuple(map(_product_with, self.split(w_hh)))
 
     def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> tuple[tf.Tensor, State]:
         """Runs T steps over `projected`, `[T, B, G·H]`; returns the outputs `[T, B, H]` and the last state."""
 
         @tf.custom_gradient
         def unrolled(projected, w_hh, *state):
-            weights = self.split(w_hh)
-            last, states, saved = self._forward_loop(projected, state, weights)
+            last, states, gates = self._forward_loop(projected, state, self.products(w_hh))
 
             def gradient(d_outputs, *d_last):
                 before = tuple(
                     tf.concat([s[tf.newaxis], all_s[:-1]], 0) for s, all_s in zip(state, states, strict=True)
                 )
-                derivatives = self.derivatives(states, before, saved)
-                transposed = tuple(map(tf.transpose, weights))  # once: a product with a transposed factor is slower
-                d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, transposed, projected.shape)
-                return d_pre, self.weight_gradient(before[0], saved, d_pre), *d_state
+                products = tuple(_product_with(tf.transpose(matrix)) for matrix in self.split(w_hh))
+                derivatives = self.derivatives(states, before, gates)
+                d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, products)
+                return d_pre, self.weight_gradient(before[0], gates, d_pre), *d_state
 
             return (states[0], *last), gradient
 
         outputs, *last = unrolled(projected, w_hh, *state)
         return outputs, tuple(last)
 
-    def _forward_loop(self, projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, State, Tensors]:
-        """Returns the last state, and all states and saved tensors, `[T, B, ...]`."""
+    def _forward_loop(
+        self, projected: tf.Tensor, state: State, products: tuple[Product, ...]
+    ) -> tuple[State, State, tf.Tensor]:
+        """Returns the last state, all states `[T, B, H]`, and the gates of all steps `[T, B, G·H]`."""
         num_steps = projected.shape[0]
-        batch_size, size = state[0].shape
-        states = tuple(_array(num_steps, [batch_size, size]) for _ in state)
-        saved = tuple(_array(num_steps, [batch_size, width * size]) for width in self.saved)
+        kept = () if self.state_is_gate else tuple(_array(num_steps, part.shape) for part in state)
 
-        def body(t, state, states, saved):
-            state, extra = self.forward(projected[t], state, weights)
-            return t + 1, state, _write(states, t, state), _write(saved, t, extra)
+        def body(t, state, kept, gates):
+            state, gates_t = self.forward(gates.read(t), state, products)
+            kept = tuple(array.write(t, part) for array, part in zip(kept, state, strict=False))
+            return t + 1, state, kept, gates.write(t, gates_t)
 
-        _, state, states, saved = tf.while_loop(lambda t, *_: t < num_steps, body, (0, state, states, saved))
-        return state, _stack(states), _stack(saved)
+        start = (0, state, kept, _array_of(projected))
+        _, state, kept, gates = tf.while_loop(lambda t, *_: t < num_steps, body, start)
+        gates = gates.stack()
+        return state, (gates,) if self.state_is_gate else tuple(array.stack() for array in kept), gates
 
     def _backward_loop(
-        self, d_outputs: tf.Tensor, d_state: State, derivatives: Tensors, weights: Tensors, shape: tf.TensorShape
+        self, d_outputs: tf.Tensor, d_state: State, derivatives: Tensors, products: tuple[Product, ...]
     ) -> tuple[State, tf.Tensor]:
-        """Returns d(first state), and d(pre-activations) of the given `shape`, `[T, B, G·H]`."""
-        num_steps = shape[0]
+        """Returns d(first state), and d(pre-activations) `[T, B, G·H]`."""
+        factors, *others = derivatives
 
         def body(t, d_state, d_pre):
-            d_hidden, *others = d_state
+            d_hidden, *d_parts = d_state
             d_state, d_pre_t = self.backward(
-                (d_outputs[t] + d_hidden, *others), tuple(s[t] for s in derivatives), weights
+                (d_outputs[t] + d_hidden, *d_parts), (d_pre.read(t), *(other[t] for other in others)), products
             )
             return t - 1, d_state, d_pre.write(t, d_pre_t)
 
-        start = (num_steps - 1, d_state, _array(num_steps, shape[1:]))
+        start = (factors.shape[0] - 1, d_state, _array_of(factors))
         _, d_state, d_pre = tf.while_loop(lambda t, *_: t >= 0, body, start)
         return d_state, d_pre.stack()
 
@@ -104,26 +116,27 @@ def make(name: str, activation: str = 'tanh') -> Cell:
 def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], derivative: Callable[[tf.Tensor], tf.Tensor]) -> Cell:
     """`derivative` is that of the activation, as a function of the activation's value."""
 
-    def forward(projected, state, weights):
-        return (activate(projected + state[0] @ weights[0]),), ()
+    def forward(projected, state, products):
+        hidden = activate(projected + products[0](state[0]))
+        return (hidden,), hidden
 
-    def backward(d_state, derivatives, weights):
-        d_pre = d_state[0] * derivative(derivatives[0])  # in the loop: cheaper than another pass over [T, B, H]
-        return (d_pre @ weights[0],), d_pre
+    def backward(d_state, derivatives, products):
+        d_pre = d_state[0] * derivatives[0]
+        return (products[0](d_pre),), d_pre
 
     return Cell(
         gates=('h',),
         num_parts=1,
-        saved=(),
         forward=forward,
-        derivatives=lambda states, before, saved: states,
+        derivatives=lambda states, before, gates: (derivative(states[0]),),
         backward=backward,
         weight_gradient=_one_product,
+        state_is_gate=True,
     )
 
 
-def _one_product(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) -> tf.Tensor:
-    del saved
+def _one_product(before: tf.Tensor, gates: tf.Tensor, d_pre: tf.Tensor) -> tf.Tensor:
+    del gates
     return tf.matmul(_rows(before), _rows(d_pre), transpose_a=True)
 
 
@@ -142,45 +155,40 @@ def _gru_split(w_hh: tf.Tensor) -> Tensors:
     return w_hh[:, : 2 * size], w_hh[:, 2 * size :]
 
 
-def _gru_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, Tensors]:
-    (hidden,), (w_zr, w_h) = state, weights
+def _gru_forward(projected: tf.Tensor, state: State, products: tuple[Product, ...]) -> tuple[State, tf.Tensor]:
+    (hidden,), (by_zr, by_h) = state, products
     size = hidden.shape[-1]
-    update_reset = tf.sigmoid(projected[:, : 2 * size] + hidden @ w_zr)
+    update_reset = tf.sigmoid(projected[:, : 2 * size] + by_zr(hidden))
     update, reset = tf.split(update_reset, 2, -1)
-    candidate = tf.tanh(projected[:, 2 * size :] + (reset * hidden) @ w_h)
-    return (update * hidden + (1 - update) * candidate,), (update_reset, candidate)
+    candidate = tf.tanh(projected[:, 2 * size :] + by_h(reset * hidden))
+    return (update * hidden + (1 - update) * candidate,), tf.concat([update_reset, candidate], -1)
 
 
-def _gru_derivatives(states: State, before: State, saved: Tensors) -> Tensors:
+def _gru_derivatives(states: State, before: State, gates: tf.Tensor) -> Tensors:
     del states
-    (hidden,), (update_reset, candidate) = before, saved
-    update, reset = tf.split(update_reset, 2, -1)
-    return (
+    (hidden,), (update, reset, candidate) = before, tf.split(gates, 3, -1)
+    factors = [
         (hidden - candidate) * update * (1 - update),
         hidden * reset * (1 - reset),
         (1 - update) * (1 - candidate * candidate),
-        update,
-        reset,
-    )
+    ]
+    return tf.concat(factors, -1), update, reset
 
 
-def _gru_backward(d_state: State, derivatives: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
-    (d_hidden,), (update_derivative, reset_derivative, candidate_derivative, update, reset), (w_zr, w_h) = (
-        d_state,
-        derivatives,
-        weights,
-    )
-    d_candidate = d_hidden * candidate_derivative
-    d_kept = d_candidate @ w_h  # of R H
-    d_update_reset = tf.concat([d_hidden * update_derivative, d_kept * reset_derivative], -1)
-    d_before = d_hidden * update + d_kept * reset + d_update_reset @ w_zr
+def _gru_backward(d_state: State, derivatives: Tensors, products: tuple[Product, ...]) -> tuple[State, tf.Tensor]:
+    (d_hidden,), (factors, update, reset), (by_zr, by_h) = d_state, derivatives, products
+    update_factor, reset_factor, candidate_factor = tf.split(factors, 3, -1)
+    d_candidate = d_hidden * candidate_factor
+    d_kept = by_h(d_candidate)  # of R H
+    d_update_reset = tf.concat([d_hidden * update_factor, d_kept * reset_factor], -1)
+    d_before = d_hidden * update + d_kept * reset + by_zr(d_update_reset)
     return (d_before,), tf.concat([d_update_reset, d_candidate], -1)
 
 
-def _gru_weight_gradient(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) -> tf.Tensor:
+def _gru_weight_gradient(before: tf.Tensor, gates: tf.Tensor, d_pre: tf.Tensor) -> tf.Tensor:
     """Two products: the weights of the gates multiply H, those of the candidate R H."""
     size = before.shape[-1]
-    kept = saved[0][..., size:] * before
+    kept = gates[..., size : 2 * size] * before
     d_zr = tf.matmul(_rows(before), _rows(d_pre[..., : 2 * size]), transpose_a=True)
     return tf.concat([d_zr, tf.matmul(_rows(kept), _rows(d_pre[..., 2 * size :]), transpose_a=True)], -1)
 
@@ -188,7 +196,6 @@ def _gru_weight_gradient(before: tf.Tensor, saved: Tensors, d_pre: tf.Tensor) ->
 _GRU = Cell(
     gates=('z', 'r', 'h'),
     num_parts=1,
-    saved=(2, 1),
     forward=_gru_forward,
     derivatives=_gru_derivatives,
     backward=_gru_backward,
@@ -201,12 +208,12 @@ _GRU = Cell(
 # Section 6.8. The state is (H, C).
 
 
-def _lstm_forward(projected: tf.Tensor, state: State, weights: Tensors) -> tuple[State, Tensors]:
+def _lstm_forward(projected: tf.Tensor, state: State, products: tuple[Product, ...]) -> tuple[State, tf.Tensor]:
     hidden, memory = state
-    gates = _lstm_gates(projected + hidden @ weights[0])
+    gates = _lstm_gates(projected + products[0](hidden))
     input_gate, forget_gate, output_gate, candidate = tf.split(gates, 4, -1)
     memory = forget_gate * memory + input_gate * candidate
-    return (output_gate * tf.tanh(memory), memory), (gates,)
+    return (output_gate * tf.tanh(memory), memory), gates
 
 
 def _lstm_gates(pre: tf.Tensor) -> tf.Tensor:
@@ -216,41 +223,28 @@ def _lstm_gates(pre: tf.Tensor) -> tf.Tensor:
     return scale * tf.tanh(scale * pre) + (1 - scale)
 
 
-def _lstm_derivatives(states: State, before: State, saved: Tensors) -> Tensors:
-    input_gate, forget_gate, output_gate, candidate = tf.split(saved[0], 4, -1)
+def _lstm_derivatives(states: State, before: State, gates: tf.Tensor) -> Tensors:
+    input_gate, forget_gate, output_gate, candidate = tf.split(gates, 4, -1)
     activated = tf.tanh(states[1])
-    return (
+    factors = [
         candidate * input_gate * (1 - input_gate),
         before[1] * forget_gate * (1 - forget_gate),
         activated * output_gate * (1 - output_gate),
         input_gate * (1 - candidate * candidate),
-        output_gate * (1 - activated * activated),
-        forget_gate,
-    )
+    ]
+    return tf.concat(factors, -1), output_gate * (1 - activated * activated), forget_gate
 
 
-def _lstm_backward(d_state: State, derivatives: Tensors, weights: Tensors) -> tuple[State, tf.Tensor]:
-    d_hidden, d_memory = d_state
-    input_derivative, forget_derivative, output_derivative, candidate_derivative, memory_derivative, forget_gate = (
-        derivatives
-    )
-    d_memory = d_memory + d_hidden * memory_derivative
-    d_pre = tf.concat(
-        [
-            d_memory * input_derivative,
-            d_memory * forget_derivative,
-            d_hidden * output_derivative,
-            d_memory * candidate_derivative,
-        ],
-        -1,
-    )
-    return (d_pre @ weights[0], d_memory * forget_gate), d_pre
+def _lstm_backward(d_state: State, derivatives: Tensors, products: tuple[Product, ...]) -> tuple[State, tf.Tensor]:
+    (d_hidden, d_memory), (factors, memory_factor, forget_gate) = d_state, derivatives
+    d_memory = d_memory + d_hidden * memory_factor
+    d_pre = factors * tf.concat([d_memory, d_memory, d_hidden, d_memory], -1)
+    return (products[0](d_pre), d_memory * forget_gate), d_pre
 
 
 _LSTM = Cell(
     gates=('i', 'f', 'o', 'c'),
     num_parts=2,
-    saved=(4,),
     forward=_lstm_forward,
     derivatives=_lstm_derivatives,
     backward=_lstm_backward,
@@ -258,16 +252,17 @@ _LSTM = Cell(
 )
 
 
-def _array(size: int, shape: list[int]) -> tf.TensorArray:
+def _product_with(matrix: tf.Tensor) -> Product:
+    """Returns the product with `matrix`, `[I, J]`."""
+    return lambda values: values @ matrix
+
+
+def _array(size: int, shape: tf.TensorShape) -> tf.TensorArray:
     return tf.TensorArray(tf.float32, size, element_shape=shape)
 
 
-def _write(arrays: tuple[tf.TensorArray, ...], t: tf.Tensor, values: Tensors) -> tuple[tf.TensorArray, ...]:
-    return tuple(array.write(t, value) for array, value in zip(arrays, values, strict=True))
-
-
-def _stack(arrays: tuple[tf.TensorArray, ...]) -> Tensors:
-    return tuple(array.stack() for array in arrays)
+def _array_of(sequence: tf.Tensor) -> tf.TensorArray:
+    return _array(sequence.shape[0], sequence.shape[1:]).unstack(sequence)
 
 
 def _rows(sequence: tf.Tensor) -> tf.Tensor:

@@ -131,13 +131,13 @@ class CharRNN(tf.Module):
         return self.stepper()(ids, state)
 
     def stepper(self) -> Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]:
-        """Returns `step` for a loop. Called before the loop, it splits the weights once and not at each step."""
-        split = [self._cell.split(layer.w_hh) for layer in self.layers]
+        """Returns `step` for a loop. Called before the loop, it arranges the weights once and not at each step."""
+        products = [self._cell.products(layer.w_hh) for layer in self.layers]
 
         def step(ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             below, last = self._embedded(ids), ()
-            for layer, w_hh, before in zip(self.layers, split, self._by_layer(state), strict=True):
-                after, _ = self._cell.forward(_projected(below, layer), before, w_hh)
+            for layer, of_layer, before in zip(self.layers, products, self._by_layer(state), strict=True):
+                after, _ = self._cell.forward(_projected(below, layer), before, of_layer)
                 below = after[0]
                 last += after
             return self._logits(below), last

@@ -106,7 +106,7 @@ def test_loss_on_one_part_of_the_last_state_reaches_the_first_state(part):
 def test_step_equals_the_equations(kind):
     cell = cells.make(*kind)
     projected, state, w_hh = _arguments(cell)
-    found, expected = cell.forward(projected[0], state, cell.split(w_hh))[0], STEPS[kind](projected[0], state, w_hh)
+    found, expected = cell.forward(projected[0], state, cell.products(w_hh))[0], STEPS[kind](projected[0], state, w_hh)
     for part, truth in zip(found, expected, strict=True):
         np.testing.assert_allclose(part, truth, rtol=1e-5, atol=1e-6)
 
