@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from pipeline import devices
+
 State = tuple[tf.Tensor, ...]
 Tensors = tuple[tf.Tensor, ...]
 Product = Callable[[tf.Tensor], tf.Tensor]
@@ -253,7 +255,10 @@ _LSTM = Cell(
 
 
 def _product_with(matrix: tf.Tensor) -> Product:
-    """Returns the product with `matrix`, `[I, J]`."""
+    """Returns the product with `matrix`, `[I, J]`, which it stores as XLA multiplies by it faster."""
+    if devices.shares_products(min(matrix.shape)):
+        transposed = tf.transpose(matrix)
+        return lambda values: tf.matmul(values, transposed, transpose_b=True)
     return lambda values: values @ matrix
 
 

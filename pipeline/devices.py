@@ -9,6 +9,7 @@ _DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
 """Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
 
 _FEWEST_ROWS = 16  # of a group
+_LARGE = 1024  # hidden units
 
 _UNROLL = '--xla_gpu_enable_while_loop_unrolling=WHILE_LOOP_UNROLLING_FULL_UNROLL'
 """A step of the loop over time is a few small kernels, and the control of the loop takes as long as they do."""
@@ -53,13 +54,22 @@ def _add_xla_flag(flag: str) -> None:
         os.environ['XLA_FLAGS'] = f'{flags} {flag}'.strip()
 
 
-def num_row_groups(batch_size: int) -> int:
+def shares_products(hidden_size: int) -> bool:
+    """Returns whether both cores of a CPU share each product of a step.
+
+    The weights of 1,024 hidden units (4 MB) do not fit the cache of a core, so two groups of rows would read them
+    twice. Columns that are 4,096 bytes apart displace one another from the cache, so the weights are stored transposed.
+    """
+    return hidden_size >= _LARGE
+
+
+def num_row_groups(batch_size: int, hidden_size: int) -> int:
     """Returns into how many groups to divide the rows of a minibatch, so that two cores of a CPU have work.
 
     A product of fewer than 16 rows takes hardly less time. More than two groups could crash: see `CompiledUpdates`.
-    On a GPU: 1.
+    On a GPU, and where the cores share products: 1.
     """
-    if tf.config.get_visible_devices('GPU'):
+    if tf.config.get_visible_devices('GPU') or shares_products(hidden_size):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     has_rows_for_two = batch_size % 2 == 0 and batch_size >= 2 * _FEWEST_ROWS

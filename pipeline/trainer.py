@@ -133,7 +133,7 @@ class Trainer(tf.Module):
             self.reported_step = tf.Variable(-1, dtype=tf.int64)
             self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self.updates = Updates(model, self.averaged, self.optimizer, windows, config)
-        num_groups = devices.num_row_groups(windows.batch_size) if config.jit else 1
+        num_groups = devices.num_row_groups(windows.batch_size, model.config.hidden_size) if config.jit else 1
         self._train = (
             ReplicatedUpdates(self.updates, replicas) if replicas else CompiledUpdates(self.updates, num_groups)
         )

@@ -80,17 +80,20 @@ def test_cpu_leaves_all_gpus(gpus):
 
 
 @pytest.mark.parametrize(
-    ('cores', 'batch_size', 'expected'),
-    [(1, 32, 1), (2, 31, 1), (2, 32, 2), (2, 33, 1), (3, 32, 2), (3, 45, 1), (16, 256, 2)],
+    ('cores', 'batch_size', 'hidden_size', 'expected'),
+    [
+        *[(1, 32, 256, 1), (2, 31, 256, 1), (2, 32, 256, 2), (2, 33, 256, 1), (3, 32, 256, 2), (3, 45, 256, 1)],
+        *[(16, 256, 256, 2), (2, 32, 1023, 2), (2, 32, 1024, 1), (2, 256, 2048, 1)],
+    ],
 )
-def test_two_cores_of_a_cpu_have_rows(monkeypatch, cores, batch_size, expected):
+def test_two_cores_of_a_cpu_have_rows(monkeypatch, cores, batch_size, hidden_size, expected):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)))
-    assert devices.num_row_groups(batch_size) == expected
+    assert devices.num_row_groups(batch_size, hidden_size) == expected
 
 
 def test_gpu_has_all_rows_together(gpus, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)))
-    assert devices.num_row_groups(64) == 1
+    assert devices.num_row_groups(64, 256) == 1
 
 
 @pytest.mark.parametrize('has_driver', [False, True])

@@ -326,7 +326,7 @@ def test_groups_of_rows_train_as_all_rows_together(sampling, model, settings):
 
 @pytest.mark.parametrize(('jit', 'expected'), [(True, 2), (False, 1)])
 def test_compiled_updates_have_the_groups_of_the_device(jit, expected, monkeypatch):
-    monkeypatch.setattr(devices, 'num_row_groups', {B: 2}.__getitem__)
+    monkeypatch.setattr(devices, 'num_row_groups', lambda *sizes: {(B, H): 2}[sizes])
     assert _trainer(jit=jit)._train._num_groups == expected
 
 
