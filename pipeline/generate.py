@@ -22,6 +22,7 @@ SIGNATURE = (
     tf.TensorSpec([None], tf.int64, 'seed'),
 )
 
+_FEWEST_ROWS = 16  # of each of two groups
 _NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
 
 
@@ -126,25 +127,37 @@ class Generator(tf.Module):
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
         """
         request = self.checked(prefix, length, temperature, top_k, top_p, stop, seed)
-        uniform = uniform_numbers(seed, tf.maximum(tf.reduce_max(request.length), 1))
+        uniform = uniform_numbers(seed, tf.maximum(_largest(request.length), 1))
+        step = self.model.stepper()
 
-        def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-            known = mask_unknown(logits, self.vocabulary.unknown_id)
-            return sample(known, tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
+        @tf.function(autograph=False)
+        def continued(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """Returns the added texts of the rows from `first` to before `last`, and their log likelihoods."""
+            own = Request(*(column[first:last] for column in request))
+            numbers, *knobs = (column[first:last] for column in (uniform, temperature, top_k, top_p))
 
-        def generate(with_stop: bool) -> Generated:
-            state = self.model.zero_state(tf.shape(prefix)[0])
-            step = self.model.stepper()
-            return generate_ids(step, state, request, choose, with_stop=with_stop, with_log_probabilities=False)
+            def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+                known = mask_unknown(logits, self.vocabulary.unknown_id)
+                return sample(known, tf.gather(numbers, position, batch_dims=1), *knobs)
 
-        # To look for a stop takes half as long as a step of a small model.
-        if with_stop is None:
-            has_stop = tf.reduce_any(request.stop_length > 0)
-            found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
-        else:
-            found = generate(with_stop)
-        added = _columns(found.ids, request.prefix_length, tf.reduce_max(found.length))
-        return tf.strings.join([prefix, self.vocabulary.decode_tensor(added, found.length)]), found.log_likelihood
+            def generate(with_stop: bool) -> Generated:
+                state = self.model.zero_state(last - first)
+                return generate_ids(step, state, own, choose, with_stop=with_stop, with_log_probabilities=False)
+
+            # To look for a stop takes half as long as a step of a small model.
+            if with_stop is None:
+                has_stop = tf.reduce_any(own.stop_length > 0)
+                found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
+            else:
+                found = generate(with_stop)
+            added = _columns(found.ids, own.prefix_length, _largest(found.length))
+            return self.vocabulary.decode_tensor(added, found.length), found.log_likelihood
+
+        # Two loops run at the same time on two cores; the second one has no row if there are few.
+        num_rows = tf.shape(prefix)[0]
+        middle = tf.where(num_rows < 2 * _FEWEST_ROWS, num_rows, (num_rows + 1) // 2)
+        texts, log_likelihoods = zip(continued(tf.constant(0), middle), continued(middle, num_rows), strict=True)
+        return tf.strings.join([prefix, tf.concat(texts, 0)]), tf.concat(log_likelihoods, 0)
 
     def checked(
         self,
@@ -226,8 +239,8 @@ def generate_ids(
       with_log_probabilities: whether to return them; without, they are `[N, 0]`.
     """
     longest = request.prefix_length + request.length
-    num_positions = tf.reduce_max(longest)
-    last_position = tf.maximum(tf.reduce_max(request.length) - 1, 0)
+    num_positions = tf.maximum(_largest(longest), 1)
+    last_position = tf.maximum(_largest(request.length) - 1, 0)
     given = tf.pad(request.prefix, [[0, 0], [0, tf.maximum(num_positions - tf.shape(request.prefix)[1], 0)]])
     stop = _right_aligned(request.stop, request.stop_length)
 
@@ -268,6 +281,11 @@ def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """
     largest = tf.reduce_max(tf.nn.softmax(logits), -1)
     return tf.gather(logits, ids, batch_dims=1) - tf.reduce_max(logits, -1) + tf.math.log(largest)
+
+
+def _largest(counts: tf.Tensor) -> tf.Tensor:
+    """Returns the largest of `[N] int32`, 0 or more; 0 if there is none."""
+    return tf.maximum(tf.reduce_max(counts), 0)
 
 
 def _right_aligned(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

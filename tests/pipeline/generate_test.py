@@ -109,6 +109,22 @@ def test_row_in_a_batch_equals_the_row_alone(generator, temperature):
     assert together == alone
 
 
+@pytest.mark.parametrize('num_rows', [32, 33])
+def test_rows_of_two_groups_equal_the_rows_alone(generator, num_rows):
+    """From 32 rows there are two loops; here the rows of one have short texts, and some rows have a stop."""
+    prefixes = [('分', '不分开', '山一程 水一程')[n % 3] for n in range(num_rows)]
+    lengths = [20 if n < num_rows // 2 else 3 for n in range(num_rows)]
+    stops = [' ' if n % 5 == 0 else '' for n in range(num_rows)]
+    rows = [
+        tf.constant(column) for column in (prefixes, lengths, [1.0] * num_rows, [8] * num_rows, [0.9] * num_rows, stops)
+    ] + [tf.range(num_rows, dtype=tf.int64)]
+    texts, log_likelihoods = generator._compiled(*rows)
+    for n in range(num_rows):
+        [text], [log_likelihood] = generator._compiled(*(column[n : n + 1] for column in rows))
+        assert texts[n] == text
+        np.testing.assert_allclose(log_likelihoods[n], log_likelihood, rtol=1e-5)
+
+
 def test_seed_determines_the_sampled_text(generator):
     first, same, other = (generator.texts(['分开'], 40, temperature=1.0, seed=seed)[0] for seed in (1, 1, 2))
     assert first == same != other
