@@ -153,7 +153,7 @@ class CharRNN(tf.Module):
         output = hidden if self.w_hq is None else _product(hidden, self.w_hq)
         if self.config.tie_embeddings:
             output = _product(output, self.embedding, transpose=True)
-        return output + self.b_q
+        return _plus(output, self.b_q)
 
     def _by_layer(self, state: State) -> list[State]:
         parts = self._cell.num_parts
@@ -182,8 +182,9 @@ def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor, rows: Rows | None =
 
 def _projected(below: tf.Tensor, layer: Layer) -> tf.Tensor:
     """Returns `X W_xh + b_h`, `[..., G·H]`; X is ids `[...] int32` (as one-hot rows) or hidden states `[..., H]`."""
-    product = tf.gather(layer.w_xh, below) if below.dtype.is_integer else _product(below, layer.w_xh)
-    return product + layer.b_h
+    if below.dtype.is_integer:
+        return tf.gather(layer.w_xh, below) + layer.b_h
+    return _plus(_product(below, layer.w_xh), layer.b_h)
 
 
 def _product(values: tf.Tensor, weights: tf.Tensor, transpose: bool = False) -> tf.Tensor:
@@ -194,6 +195,17 @@ def _product(values: tf.Tensor, weights: tf.Tensor, transpose: bool = False) -> 
     if values.shape.rank == 2:
         return tf.matmul(values, weights, transpose_b=transpose)
     return tf.tensordot(values, weights, [[-1], [int(transpose)]])
+
+
+def _plus(product: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Adds `bias`, `[J]`, to `[..., J]`.
+
+    For a single step in one more dimension. Otherwise TensorFlow joins product and bias to an operation of oneDNN that
+    arranges the weights again at each step, which takes longer than the product of a few rows.
+    """
+    if product.shape.rank == 2:
+        return tf.squeeze(tf.expand_dims(product, 1) + bias, 1)
+    return product + bias
 
 
 def _weight_names(number: int) -> tuple[str, str, str]:
