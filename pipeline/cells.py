@@ -48,7 +48,7 @@ class Cell:
     """Whether the only gate is the new state, so that the states of all steps are its values."""
 
     def products(self, w_hh: tf.Tensor) -> tuple[Product, ...]:
-        """Returns the products of one step with `w_hh`; to be called once, before a loop."""
+        """Returns the products of one step with `w_hh`. Called once, before a loop, it splits the weights once."""
         return tuple(map(_product_with, self.split(w_hh)))
 
     def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> tuple[tf.Tensor, State]:
@@ -56,14 +56,15 @@ class Cell:
 
         @tf.custom_gradient
         def unrolled(projected, w_hh, *state):
-            last, states, gates = self._forward_loop(projected, state, self.products(w_hh))
+            weights = self.split(w_hh)
+            last, states, gates = self._forward_loop(projected, state, tuple(map(_compiled_product_with, weights)))
 
             def gradient(d_outputs, *d_last):
                 before = tuple(
                     tf.concat([s[tf.newaxis], all_s[:-1]], 0) for s, all_s in zip(state, states, strict=True)
                 )
-                products = tuple(_product_with(tf.transpose(matrix)) for matrix in self.split(w_hh))
                 derivatives = self.derivatives(states, before, gates)
+                products = tuple(_compiled_product_with(tf.transpose(matrix)) for matrix in weights)
                 d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, products)
                 return d_pre, self.weight_gradient(before[0], gates, d_pre), *d_state
 
@@ -77,6 +78,7 @@ class Cell:
     ) -> tuple[State, State, tf.Tensor]:
         """Returns the last state, all states `[T, B, H]`, and the gates of all steps `[T, B, G·H]`."""
         num_steps = projected.shape[0]
+        # The states that the gates are not.
         kept = () if self.state_is_gate else tuple(_array(num_steps, part.shape) for part in state)
 
         def body(t, state, kept, gates):
@@ -255,11 +257,16 @@ _LSTM = Cell(
 
 
 def _product_with(matrix: tf.Tensor) -> Product:
-    """Returns the product with `matrix`, `[I, J]`, which it stores as XLA multiplies by it faster."""
-    if devices.shares_products(min(matrix.shape)):
-        transposed = tf.transpose(matrix)
-        return lambda values: tf.matmul(values, transposed, transpose_b=True)
+    """Returns the product with `matrix`, `[I, J]`."""
     return lambda values: values @ matrix
+
+
+def _compiled_product_with(matrix: tf.Tensor) -> Product:
+    """Returns the product with `matrix`, `[I, J]`, which it stores as XLA multiplies by it faster in a loop."""
+    if not devices.shares_products(min(matrix.shape)):
+        return _product_with(matrix)
+    transposed = tf.transpose(matrix)
+    return lambda values: tf.matmul(values, transposed, transpose_b=True)
 
 
 def _array(size: int, shape: tf.TensorShape) -> tf.TensorArray:

@@ -58,7 +58,8 @@ def shares_products(hidden_size: int) -> bool:
     """Returns whether both cores of a CPU share each product of a step.
 
     The weights of 1,024 hidden units (4 MB) do not fit the cache of a core, so two groups of rows would read them
-    twice. Columns that are 4,096 bytes apart displace one another from the cache, so the weights are stored transposed.
+    twice. In training they are transposed, because the numbers of a column, which are 4,096 bytes apart, displace one
+    another from the cache.
     """
     return hidden_size >= _LARGE
 

@@ -131,7 +131,7 @@ class CharRNN(tf.Module):
         return self.stepper()(ids, state)
 
     def stepper(self) -> Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]:
-        """Returns `step` for a loop. Called before the loop, it arranges the weights once and not at each step."""
+        """Returns `step` for a loop. Called before the loop, it splits the weights once and not at each step."""
         products = [self._cell.products(layer.w_hh) for layer in self.layers]
 
         def step(ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:

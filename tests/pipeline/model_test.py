@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline import devices
 from pipeline.config import ModelConfig
 from pipeline.model import CharRNN, cross_entropy
 from tests import oracle
@@ -119,6 +120,20 @@ def test_single_steps_equal_a_window(model, ids):
         logits, state = model.step(ids[:, t], state)
         _assert_close([logits], [whole[t]])
     _assert_close(state, last)
+
+
+def test_graph_of_a_step_is_fast(model, monkeypatch):
+    """Streams run it for each character: large weights are not arranged, and no bias would be joined to a product."""
+    monkeypatch.setattr(devices, '_LARGE', H)
+    state = [tf.TensorSpec([None, H]) for _ in model.zero_state(1)]
+    graph = tf.function(model.step).get_concrete_function(tf.TensorSpec([None], tf.int32), state).graph
+    operations = graph.get_operations()
+    assert 'Transpose' not in {operation.type for operation in operations}
+    products = [operation for operation in operations if operation.type == 'MatMul']
+    assert products
+    for product in products:
+        for consumer in product.outputs[0].consumers():
+            assert 1 not in [given.shape.rank for given in consumer.inputs]
 
 
 def test_output_depends_only_on_earlier_characters_of_its_row(model, ids):
