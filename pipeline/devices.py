@@ -8,7 +8,9 @@ import tensorflow as tf
 _DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
 """Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
 
-_FEWEST_ROWS = 16  # of a group
+FEWEST_ROWS = 16
+"""Rows of each of two groups that two cores of a CPU work on: a product of fewer rows takes hardly less time."""
+
 _LARGE = 1024  # hidden units
 
 _UNROLL = '--xla_gpu_enable_while_loop_unrolling=WHILE_LOOP_UNROLLING_FULL_UNROLL'
@@ -67,13 +69,12 @@ def shares_products(hidden_size: int) -> bool:
 def num_row_groups(batch_size: int, hidden_size: int) -> int:
     """Returns into how many groups to divide the rows of a minibatch, so that two cores of a CPU have work.
 
-    A product of fewer than 16 rows takes hardly less time. More than two groups could crash: see `CompiledUpdates`.
-    On a GPU, and where the cores share products: 1.
+    More than two groups could crash: see `CompiledUpdates`. On a GPU, and where the cores share products: 1.
     """
     if tf.config.get_visible_devices('GPU') or shares_products(hidden_size):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    has_rows_for_two = batch_size % 2 == 0 and batch_size >= 2 * _FEWEST_ROWS
+    has_rows_for_two = batch_size % 2 == 0 and batch_size >= 2 * FEWEST_ROWS
     return 2 if cores > 1 and has_rows_for_two else 1
 
 

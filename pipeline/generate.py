@@ -8,6 +8,7 @@ import tensorflow as tf
 from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.cells import State
+from pipeline.devices import FEWEST_ROWS
 from pipeline.limits import Limits
 from pipeline.model import CharRNN, transposed
 from pipeline.samplers import sample
@@ -22,8 +23,11 @@ SIGNATURE = (
     tf.TensorSpec([None], tf.int64, 'seed'),
 )
 
-_FEWEST_ROWS = 16  # of each of two groups
 _NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
+
+
+Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
+"""`(ids [N], state) -> (logits [N, V], state)`."""
 
 
 class Request(NamedTuple):
@@ -132,32 +136,41 @@ class Generator(tf.Module):
 
         @tf.function(autograph=False)
         def continued(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            """Returns the added texts of the rows from `first` to before `last`, and their log likelihoods."""
-            own = Request(*(column[first:last] for column in request))
-            numbers, *knobs = (column[first:last] for column in (uniform, temperature, top_k, top_p))
-
-            def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-                known = mask_unknown(logits, self.vocabulary.unknown_id)
-                return sample(known, tf.gather(numbers, position, batch_dims=1), *knobs)
-
-            def generate(with_stop: bool) -> Generated:
-                state = self.model.zero_state(last - first)
-                return generate_ids(step, state, own, choose, with_stop=with_stop, with_log_probabilities=False)
-
-            # To look for a stop takes half as long as a step of a small model.
-            if with_stop is None:
-                has_stop = tf.reduce_any(own.stop_length > 0)
-                found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
-            else:
-                found = generate(with_stop)
-            added = _columns(found.ids, own.prefix_length, _largest(found.length))
-            return self.vocabulary.decode_tensor(added, found.length), found.log_likelihood
+            rows = tf.nest.map_structure(
+                lambda column: column[first:last], (request, uniform, temperature, top_k, top_p)
+            )
+            return self._continued(step, *rows, with_stop=with_stop)
 
         # Two loops run at the same time on two cores; the second one has no row if there are few.
         num_rows = tf.shape(prefix)[0]
-        middle = tf.where(num_rows < 2 * _FEWEST_ROWS, num_rows, (num_rows + 1) // 2)
+        middle = tf.where(num_rows < 2 * FEWEST_ROWS, num_rows, (num_rows + 1) // 2)
         texts, log_likelihoods = zip(continued(tf.constant(0), middle), continued(middle, num_rows), strict=True)
         return tf.strings.join([prefix, tf.concat(texts, 0)]), tf.concat(log_likelihoods, 0)
+
+    def _continued(
+        self, step: Step, request: Request, uniform: tf.Tensor, *knobs: tf.Tensor, with_stop: bool | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the added texts of the rows, `[N] string`, and their log likelihoods.
+
+        `uniform`: `[N, length or more]`. `knobs`: temperature, top_k and top_p.
+        """
+
+        def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+            known = mask_unknown(logits, self.vocabulary.unknown_id)
+            return sample(known, tf.gather(uniform, position, batch_dims=1), *knobs)
+
+        def generate(with_stop: bool) -> Generated:
+            state = self.model.zero_state(tf.shape(request.length)[0])
+            return generate_ids(step, state, request, choose, with_stop=with_stop, with_log_probabilities=False)
+
+        # To look for a stop takes half as long as a step of a small model.
+        if with_stop is None:
+            has_stop = tf.reduce_any(request.stop_length > 0)
+            found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
+        else:
+            found = generate(with_stop)
+        added = _columns(found.ids, request.prefix_length, _largest(found.length))
+        return self.vocabulary.decode_tensor(added, found.length), found.log_likelihood
 
     def checked(
         self,
@@ -217,7 +230,7 @@ def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
 
 
 def generate_ids(
-    step: Callable[[tf.Tensor, State], tuple[tf.Tensor, State]],
+    step: Step,
     state: State,
     request: Request,
     choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
@@ -230,7 +243,7 @@ def generate_ids(
     The loop ends when all rows have ended, by their length or by their stop.
 
     Args:
-      step: `(ids [N], state) -> (logits [N, V], state)`.
+      step: reads a character.
       state: the state before the first character.
       request: the rows.
       choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts the added ids of a row

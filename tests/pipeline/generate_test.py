@@ -125,6 +125,18 @@ def test_rows_of_two_groups_equal_the_rows_alone(generator, num_rows):
         np.testing.assert_allclose(log_likelihoods[n], log_likelihood, rtol=1e-5)
 
 
+@pytest.mark.parametrize(('num_rows', 'sizes'), [(1, [1]), (31, [31]), (32, [16, 16]), (33, [17, 16])])
+def test_rows_are_divided_in_two_from_32_on(generator, monkeypatch, num_rows, sizes):
+    def size_of_group(self, step, request, *others, with_stop):
+        del self, step, others, with_stop
+        size = tf.shape(request.length)[0]
+        return tf.fill([size], tf.strings.as_string(size)), tf.zeros([size])
+
+    monkeypatch.setattr(Generator, '_continued', size_of_group)
+    texts, _ = generator(*_rows(['分'] * num_rows, 1))
+    assert [text.decode() for text in texts.numpy()] == [f'分{size}' for size in sizes for _ in range(size)]
+
+
 def test_seed_determines_the_sampled_text(generator):
     first, same, other = (generator.texts(['分开'], 40, temperature=1.0, seed=seed)[0] for seed in (1, 1, 2))
     assert first == same != other
