@@ -44,8 +44,6 @@ class Cell:
     """`(previous hidden states, gates, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
     """`w_hh [H, G·H]` -> the matrices that one step multiplies by."""
-    state_is_gate: bool = False
-    """Whether the only gate is the new state, so that the states of all steps are its values."""
 
     def products(self, w_hh: tf.Tensor) -> tuple[Product, ...]:
         """Returns the products of one step with `w_hh`. Called once, before a loop, it splits the weights once."""
@@ -78,18 +76,16 @@ class Cell:
     ) -> tuple[State, State, tf.Tensor]:
         """Returns the last state, all states `[T, B, H]`, and the gates of all steps `[T, B, G·H]`."""
         num_steps = projected.shape[0]
-        # The states that the gates are not.
-        kept = () if self.state_is_gate else tuple(_array(num_steps, part.shape) for part in state)
+        states = tuple(_array(num_steps, part.shape) for part in state)
 
-        def body(t, state, kept, gates):
+        def body(t, state, states, gates):
             state, gates_t = self.forward(gates.read(t), state, products)
-            kept = tuple(array.write(t, part) for array, part in zip(kept, state, strict=False))
-            return t + 1, state, kept, gates.write(t, gates_t)
+            states = tuple(array.write(t, part) for array, part in zip(states, state, strict=True))
+            return t + 1, state, states, gates.write(t, gates_t)
 
-        start = (0, state, kept, _array_of(projected))
-        _, state, kept, gates = tf.while_loop(lambda t, *_: t < num_steps, body, start)
-        gates = gates.stack()
-        return state, (gates,) if self.state_is_gate else tuple(array.stack() for array in kept), gates
+        start = (0, state, states, _array_of(projected))
+        _, state, states, gates = tf.while_loop(lambda t, *_: t < num_steps, body, start)
+        return state, tuple(array.stack() for array in states), gates.stack()
 
     def _backward_loop(
         self, d_outputs: tf.Tensor, d_state: State, derivatives: Tensors, products: tuple[Product, ...]
@@ -135,7 +131,6 @@ def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], derivative: Callable[[tf.Te
         derivatives=lambda states, before, gates: (derivative(states[0]),),
         backward=backward,
         weight_gradient=_one_product,
-        state_is_gate=True,
     )
 
 
