@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from data.vocabulary import Vocabulary
 from pipeline import checks
-from pipeline.generate import Request, generate_ids
+from pipeline.generate import log_probability
 from pipeline.limits import Limits
 from pipeline.model import CharRNN
 
@@ -26,8 +26,6 @@ class TextLikelihood(tf.Module):
     def __call__(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Reads each text from a zero state. The first character is not predicted and not counted.
 
-        Scoring is generation in which the text makes the choices, from its second character on.
-
         Args:
           text: `[N]` string, UTF-8, from two characters to the limit. A new character is read as the unknown character
             if the vocabulary contains that, and is an error otherwise.
@@ -42,14 +40,19 @@ class TextLikelihood(tf.Module):
           InvalidArgumentError (when run): a text is invalid; the message gives the row.
         """
         ids, text_length = self.checked(text)
-        rows = tf.ones_like(text_length)
-        found = generate_ids(
-            self._model.stepper(),
-            self._model.zero_state(tf.shape(ids)[0]),
-            Request(ids[:, :1], rows, text_length - 1, stop=ids[:, :0], stop_length=0 * rows),
-            lambda logits, position: tf.gather(ids, position + 1, batch_dims=1),
-        )
-        return found.log_likelihood, found.length, found.log_probabilities
+        step, num_predicted = self._model.stepper(), text_length - 1
+        num_steps = tf.reduce_max(num_predicted)
+
+        def body(t, state, log_likelihood, log_probabilities):
+            logits, state = step(ids[:, t], state)
+            log_p = tf.where(t < num_predicted, log_probability(logits, ids[:, t + 1]), 0.0)
+            return t + 1, state, log_likelihood + log_p, log_probabilities.write(t, log_p)
+
+        zeros = tf.zeros(tf.shape(num_predicted))
+        log_probabilities = tf.TensorArray(tf.float32, num_steps, element_shape=[None])
+        start = (0, self._model.zero_state(tf.shape(ids)[0]), zeros, log_probabilities)
+        _, _, log_likelihood, log_probabilities = tf.while_loop(lambda t, *_: t < num_steps, body, start)
+        return log_likelihood, num_predicted, tf.transpose(log_probabilities.stack())
 
     def checked(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Checks the texts; returns their ids `[N, P] int32` and lengths `[N] int32`, which depend on the checks."""
