@@ -8,7 +8,7 @@ import tensorflow as tf
 _DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
 """Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
 
-FEWEST_ROWS = 16
+_FEWEST_ROWS = 16
 """Rows of each of two groups that two cores of a CPU work on: a product of fewer rows takes hardly less time."""
 
 _LARGE = 1024  # hidden units
@@ -74,7 +74,7 @@ def num_row_groups(batch_size: int, hidden_size: int) -> int:
     if tf.config.get_visible_devices('GPU') or shares_products(hidden_size):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    has_rows_for_two = batch_size % 2 == 0 and batch_size >= 2 * FEWEST_ROWS
+    has_rows_for_two = batch_size % 2 == 0 and batch_size >= 2 * _FEWEST_ROWS
     return 2 if cores > 1 and has_rows_for_two else 1
 
 

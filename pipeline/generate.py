@@ -8,10 +8,9 @@ import tensorflow as tf
 from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.cells import State
-from pipeline.devices import FEWEST_ROWS
 from pipeline.limits import Limits
 from pipeline.model import CharRNN, transposed
-from pipeline.samplers import sample
+from pipeline.samplers import greedy, sample
 
 SIGNATURE = (
     tf.TensorSpec([None], tf.string, 'prefix'),
@@ -23,6 +22,9 @@ SIGNATURE = (
     tf.TensorSpec([None], tf.int64, 'seed'),
 )
 
+_FEWEST_ROWS = 8
+"""Rows of each of two loops that run at the same time. Two smaller ones end sooner than one, but they take more of a
+CPU that has other requests, too."""
 _NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
 
 
@@ -54,8 +56,6 @@ class Generated(NamedTuple):
     """`[N] int32`, the number of ids that were added to each row."""
     log_likelihood: tf.Tensor
     """`[N] float32`, the sum of ln p of the added ids, nats."""
-    log_probabilities: tf.Tensor
-    """`[N, T-1] float32`, ln p of each id but the first, nats; 0 for the ids of the prefix and after the end."""
 
 
 class Generator(tf.Module):
@@ -106,6 +106,7 @@ class Generator(tf.Module):
         stop: tf.Tensor,
         seed: tf.Tensor,
         *,
+        sampled: bool | None = None,
         with_stop: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
@@ -119,6 +120,7 @@ class Generator(tf.Module):
           top_p: float32, above 0 and at most 1. 1: off.
           stop: string, UTF-8; the text ends after its first occurrence in the added characters. Empty: none.
           seed: int64, determines the random numbers of the row.
+          sampled: whether a row may have a temperature above 0, if that is known when the graph is built.
           with_stop: whether a row may have a stop, if that is known when the graph is built.
 
         Returns:
@@ -139,36 +141,55 @@ class Generator(tf.Module):
             rows = tf.nest.map_structure(
                 lambda column: column[first:last], (request, uniform, temperature, top_k, top_p)
             )
-            return self._continued(step, *rows, with_stop=with_stop)
+            return self._continued(step, *rows, sampled=sampled, with_stop=with_stop)
 
         # Two loops run at the same time on two cores; the second one has no row if there are few.
         num_rows = tf.shape(prefix)[0]
-        middle = tf.where(num_rows < 2 * FEWEST_ROWS, num_rows, (num_rows + 1) // 2)
+        middle = tf.where(num_rows < 2 * _FEWEST_ROWS, num_rows, (num_rows + 1) // 2)
         texts, log_likelihoods = zip(continued(tf.constant(0), middle), continued(middle, num_rows), strict=True)
         return tf.strings.join([prefix, tf.concat(texts, 0)]), tf.concat(log_likelihoods, 0)
 
     def _continued(
-        self, step: Step, request: Request, uniform: tf.Tensor, *knobs: tf.Tensor, with_stop: bool | None
+        self,
+        step: Step,
+        request: Request,
+        uniform: tf.Tensor,
+        temperature: tf.Tensor,
+        top_k: tf.Tensor,
+        top_p: tf.Tensor,
+        *,
+        sampled: bool | None,
+        with_stop: bool | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the added texts of the rows, `[N] string`, and their log likelihoods.
 
-        `uniform`: `[N, length or more]`. `knobs`: temperature, top_k and top_p.
+        `uniform`: `[N, length or more]`.
         """
 
-        def choose(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-            known = mask_unknown(logits, self.vocabulary.unknown_id)
-            return sample(known, tf.gather(uniform, position, batch_dims=1), *knobs)
+        def known(logits: tf.Tensor) -> tf.Tensor:
+            return mask_unknown(logits, self.vocabulary.unknown_id)
 
-        def generate(with_stop: bool) -> Generated:
-            state = self.model.zero_state(tf.shape(request.length)[0])
-            return generate_ids(step, state, request, choose, with_stop=with_stop, with_log_probabilities=False)
+        def draw(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+            return sample(known(logits), tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
 
-        # To look for a stop takes half as long as a step of a small model.
-        if with_stop is None:
-            has_stop = tf.reduce_any(request.stop_length > 0)
-            found = tf.cond(has_stop, lambda: generate(True), lambda: generate(False))
-        else:
-            found = generate(with_stop)
+        def generate(sampled: bool, with_stop: bool) -> Generated:
+            return generate_ids(
+                step,
+                self.model.zero_state(tf.shape(request.length)[0]),
+                request,
+                draw if sampled else lambda logits, position: greedy(known(logits)),
+                with_stop=with_stop,
+            )
+
+        # A loop has only what its rows ask for: at each step of a small model, an unused sampler takes almost as
+        # long as the model, and the search for a stop half as long.
+        found = _either(
+            tf.reduce_any(temperature > 0) if sampled is None else sampled,
+            lambda sampled: _either(
+                tf.reduce_any(request.stop_length > 0) if with_stop is None else with_stop,
+                lambda with_stop: generate(sampled, with_stop),
+            ),
+        )
         added = _columns(found.ids, request.prefix_length, _largest(found.length))
         return self.vocabulary.decode_tensor(added, found.length), found.log_likelihood
 
@@ -222,6 +243,13 @@ class Generator(tf.Module):
             )
 
 
+def _either(condition: bool | tf.Tensor, branch: Callable[[bool], Generated]) -> Generated:
+    """Returns `branch(condition)`. If the condition is not known when the graph is built, it has both branches."""
+    if isinstance(condition, bool):
+        return branch(condition)
+    return tf.cond(condition, lambda: branch(True), lambda: branch(False))
+
+
 def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
     """Returns `[N, V]` logits with minus infinity for `unknown_id`, unless that is None."""
     if unknown_id is None:
@@ -236,7 +264,6 @@ def generate_ids(
     choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     *,
     with_stop: bool = True,
-    with_log_probabilities: bool = True,
 ) -> Generated:
     """Feeds each row its prefix, character by character, and then the ids that `choose` returns for the logits.
 
@@ -249,7 +276,6 @@ def generate_ids(
       choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts the added ids of a row
         from 0. It stays within 0 ... max(length)-1 where the choice is not used.
       with_stop: whether to look for the stops of the rows; without, they are ignored.
-      with_log_probabilities: whether to return them; without, they are `[N, 0]`.
     """
     longest = request.prefix_length + request.length
     num_positions = tf.maximum(_largest(longest), 1)
@@ -257,43 +283,44 @@ def generate_ids(
     given = tf.pad(request.prefix, [[0, 0], [0, tf.maximum(num_positions - tf.shape(request.prefix)[1], 0)]])
     stop = _right_aligned(request.stop, request.stop_length)
 
-    def body(t, ids, state, end, recent, log_likelihood, written, log_probabilities):
+    def body(t, ids, state, end, recent, log_likelihood, written):
         logits, state = step(ids, state)
         position = t - request.prefix_length
         chosen = choose(logits, tf.clip_by_value(position, 0, last_position))
         ids = tf.where(position >= 0, chosen, given[:, t])
         log_p = tf.where((position >= 0) & (t < end), log_probability(logits, ids), 0.0)
+        with tf.control_dependencies([log_p]):  # to wake a thread for it would take longer than to wait for it
+            ids = tf.identity(ids)
         if with_stop:
             generated = tf.where(position >= 0, ids, _NOTHING)
             recent = tf.concat([recent, generated[:, tf.newaxis]], axis=1)[:, 1:]
             stops = (request.stop_length > 0) & tf.reduce_all((recent == stop) | (stop == _NOTHING), axis=1)
             end = tf.where(stops, tf.minimum(end, t + 1), end)
-        if with_log_probabilities:
-            log_probabilities = log_probabilities.write(t - 1, log_p)
-        return t + 1, ids, state, end, recent, log_likelihood + log_p, written.write(t, ids), log_probabilities
+        return t + 1, ids, state, end, recent, log_likelihood + log_p, written.write(t, ids)
 
     first = given[:, 0]
     written = tf.TensorArray(tf.int32, num_positions, element_shape=[None]).write(0, first)
-    log_probabilities = tf.TensorArray(tf.float32, num_positions - 1, element_shape=[None])
     zeros, nothing = tf.zeros(tf.shape(longest)), tf.fill(tf.shape(stop), _NOTHING)
-    start = (1, first, state, longest, nothing, zeros, written, log_probabilities)
-    count, _, _, end, _, log_likelihood, written, log_probabilities = tf.while_loop(
+    start = (1, first, state, longest, nothing, zeros, written)
+    count, _, _, end, _, log_likelihood, written = tf.while_loop(
         lambda t, ids, state, end, *_: t < (tf.reduce_max(end) if with_stop else num_positions), body, start
     )
-    of_each = log_probabilities.gather(tf.range(count - 1 if with_log_probabilities else 0))
-    return Generated(
-        transposed(written.gather(tf.range(count))), end - request.prefix_length, log_likelihood, tf.transpose(of_each)
-    )
+    return Generated(transposed(written.gather(tf.range(count))), end - request.prefix_length, log_likelihood)
 
 
 def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """Returns ln p of `ids` `[N]` under `logits` `[N, V]`, nats.
 
     The logarithm is that of the largest probability, which is at least 1/V: oneDNN has a fast softmax, and of an
-    unlikely id the probability itself could be 0.
+    unlikely id the probability itself could be 0. Where the choice needs the most likely id, too, TensorFlow looks for
+    it once.
     """
-    largest = tf.reduce_max(tf.nn.softmax(logits), -1)
-    return tf.gather(logits, ids, batch_dims=1) - tf.reduce_max(logits, -1) + tf.math.log(largest)
+    most_likely = greedy(logits)
+    logit, largest_logit, largest = (
+        tf.gather(values, index, batch_dims=1)
+        for values, index in ((logits, ids), (logits, most_likely), (tf.nn.softmax(logits), most_likely))
+    )
+    return logit - largest_logit + tf.math.log(largest)
 
 
 def _largest(counts: tf.Tensor) -> tf.Tensor:

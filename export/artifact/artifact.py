@@ -62,7 +62,8 @@ class Artifact(tf.Module):
     def sample(self, prefix, seed):
         """Continues each prefix with the settings of the artifact."""
         settings = _filled(self.settings, prefix)
-        return _generated(self._generator(prefix, **settings, seed=seed, with_stop=bool(self.settings.sample_stop)))
+        known = {'sampled': self.settings.sample_temperature > 0, 'with_stop': bool(self.settings.sample_stop)}
+        return _generated(self._generator(prefix, **settings, seed=seed, **known))
 
     @_traced(input_signature=_PREFIX_AND_SEED)
     def check_sample(self, prefix, seed):
@@ -71,7 +72,7 @@ class Artifact(tf.Module):
     @_traced(input_signature=SIGNATURE[:1])
     def serving_default(self, prefix):
         """Continues each prefix greedily."""
-        return {'text': self._generator(prefix, **self._default_knobs(prefix), with_stop=False)[0]}
+        return {'text': self._generator(prefix, **self._default_knobs(prefix), sampled=False, with_stop=False)[0]}
 
     @_traced(input_signature=SIGNATURE[:1])
     def check_serving_default(self, prefix):
