@@ -58,7 +58,7 @@ class Generated(NamedTuple):
     """`[N] float32`, the sum of ln p of the added ids, nats."""
 
 
-class Generator(tf.Module):
+class Generator:
     """Continues each of N prefixes by its number of characters.
 
     The text of a row never depends on the other rows: prefixes may differ in length, and each row has its own random
@@ -67,7 +67,6 @@ class Generator(tf.Module):
 
     def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: Limits | None = None):
         """`limits` bound the prefixes and lengths of an exported model; None: no bounds."""
-        super().__init__()
         self.model = model
         self.vocabulary = vocabulary
         self._limits = limits

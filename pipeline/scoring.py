@@ -14,11 +14,10 @@ from pipeline.model import CharRNN
 SIGNATURE = (tf.TensorSpec([None], tf.string, 'text'),)
 
 
-class TextLikelihood(tf.Module):
+class TextLikelihood:
     """The log likelihood of each of N texts; rows are independent."""
 
     def __init__(self, model: CharRNN, vocabulary: Vocabulary, limits: Limits):
-        super().__init__()
         self._model = model
         self._vocabulary = vocabulary
         self._limits = limits

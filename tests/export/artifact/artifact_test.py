@@ -112,6 +112,12 @@ def test_signatures_are_exactly_those_of_the_contract(version_dirs, vocabulary, 
     assert set(methods.values()) == {'tensorflow/serving/predict'}
 
 
+def test_each_signature_is_in_the_file_once(version_dir):
+    """Its function, the one that checks its requests, and the one that names its inputs and outputs."""
+    signatures = ('serving_default', 'sample', 'generate', 'score', 'step')
+    assert len(_meta_graph(version_dir).object_graph_def.concrete_functions) == 3 * len(signatures)
+
+
 @pytest.mark.parametrize('cell', ['rnn', 'gru', 'lstm'])
 def test_graph_has_no_operation_that_a_stock_server_refuses(version_dirs, cell):
     graph = _meta_graph(version_dirs[cell]).graph_def
