@@ -76,13 +76,20 @@ def _nucleus_of_row(logits: np.ndarray, weights: np.ndarray, top_k: int, top_p: 
     return kept
 
 
-@pytest.mark.parametrize('spread', [0.5, 3.0])
+@pytest.mark.parametrize('spread', [0.01, 0.5, 3.0])
 def test_nucleus_of_a_large_vocabulary_equals_its_definition_in_any_batch(spread):
-    """Some rows need more of the order than the few that are looked at first, and the others must not notice."""
+    """There are three ways to find it: some rows need the second or the third, and the others must not notice.
+
+    One character is impossible, and some rows have few different logits.
+    """
     knobs = [(0, 0.3), (0, 0.9), (0, 0.999), (5, 1.0), (40, 0.5), (41, 1.0), (200, 0.9), (999, 0.95), (0, 1.0)]
+    knobs += [(0, 0.9), (0, 0.01), (0, 0.9), (0, 0.5)]
     top_k, top_p = (np.array(column) for column in zip(*knobs, strict=True))
     logits = np.random.default_rng(1).normal(0, spread, [len(knobs), 300]).astype('f4')
     logits[:, 7] = logits[:, 3]
+    logits[:, 9] = float('-inf')
+    logits[9:11] = np.round(logits[9:11] / spread) * spread
+    logits[11] = 1.5
     weights = np.exp(logits)
 
     def kept(rows) -> np.ndarray:
@@ -93,6 +100,15 @@ def test_nucleus_of_a_large_vocabulary_equals_its_definition_in_any_batch(spread
     np.testing.assert_array_equal(kept(slice(None)), expected)
     for row in range(len(knobs)):
         np.testing.assert_array_equal(kept([row])[0], expected[row])
+
+
+@pytest.mark.parametrize('spread', [0.01, 0.5, 3.0])
+def test_nucleus_of_many_characters_does_not_put_all_in_order(monkeypatch, spread):
+    counts, by_order = [], samplers._by_order
+    monkeypatch.setattr(samplers, '_by_order', lambda *args: counts.append(args[-1]) or by_order(*args))
+    logits = tf.random.stateless_normal([20, 1000], [1, 2]) * spread
+    samplers.nucleus(logits, tf.exp(logits), tf.zeros([20], tf.int32), tf.fill([20], 0.9))
+    assert counts == [samplers._FEW]
 
 
 def test_each_row_has_its_own_knobs():
