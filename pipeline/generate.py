@@ -132,14 +132,11 @@ class Generator:
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
         """
         request = self.checked(prefix, length, temperature, top_k, top_p, stop, seed)
-        uniform = uniform_numbers(seed, tf.maximum(_largest(request.length), 1))
         step = self.model.stepper()
 
         @tf.function(autograph=False)
         def continued(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = tf.nest.map_structure(
-                lambda column: column[first:last], (request, uniform, temperature, top_k, top_p)
-            )
+            rows = tf.nest.map_structure(lambda column: column[first:last], (request, temperature, top_k, top_p, seed))
             return self._continued(step, *rows, sampled=sampled, with_stop=with_stop)
 
         # Two loops run at the same time on two cores; the second one has no row if there are few.
@@ -152,26 +149,25 @@ class Generator:
         self,
         step: Step,
         request: Request,
-        uniform: tf.Tensor,
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
+        seed: tf.Tensor,
         *,
         sampled: bool | None,
         with_stop: bool | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the added texts of the rows, `[N] string`, and their log likelihoods.
-
-        `uniform`: `[N, length or more]`.
-        """
+        """Returns the added texts of the rows, `[N] string`, and their log likelihoods."""
 
         def known(logits: tf.Tensor) -> tf.Tensor:
             return mask_unknown(logits, self.vocabulary.unknown_id)
 
-        def draw(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-            return sample(known(logits), tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
-
         def generate(sampled: bool, with_stop: bool) -> Generated:
+            uniform = uniform_numbers(seed, tf.maximum(_largest(request.length), 1)) if sampled else None
+
+            def draw(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+                return sample(known(logits), tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
+
             return generate_ids(
                 step,
                 self.model.zero_state(tf.shape(request.length)[0]),
@@ -246,7 +242,14 @@ def _either(condition: bool | tf.Tensor, branch: Callable[[bool], Generated]) ->
     """Returns `branch(condition)`. If the condition is not known when the graph is built, it has both branches."""
     if isinstance(condition, bool):
         return branch(condition)
-    return tf.cond(condition, lambda: branch(True), lambda: branch(False))
+    # As functions that are not inlined: TensorFlow neither prepares the other branch nor passes through its operations.
+    functions = {
+        value: tf.function(
+            lambda value=value: branch(value), autograph=False, experimental_attributes={'_noinline': True}
+        )
+        for value in (True, False)
+    }
+    return tf.cond(condition, functions[True], functions[False])
 
 
 def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
@@ -342,8 +345,9 @@ def _columns(ids: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
 def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Returns `[N, count]` numbers in [0, 1); `seed[n]` (int64) determines row n, and a larger count extends it."""
+    one_more = tf.concat([seed, [0]], 0)  # because map_fn does not return an empty result
     return tf.map_fn(
         lambda one: tf.random.stateless_uniform([count], seed=tf.stack([one, 0]), alg='philox'),
-        seed,
+        one_more,
         fn_output_signature=tf.TensorSpec([None], tf.float32),
-    )
+    )[:-1]

@@ -77,6 +77,7 @@ def test_longer_row_of_random_numbers_starts_with_the_shorter():
     assert 0.45 < np.mean(long) < 0.55
     assert np.min(long) >= 0
     assert np.max(long) < 1
+    assert uniform_numbers(seeds[:0], 7).shape == (0, 7)
 
 
 def test_greedy_text_equals_a_plain_loop_over_the_model(generator, model, vocabulary):
