@@ -8,19 +8,18 @@ The model has the section's size and is not trained. Each contestant runs in a n
 the rates of the same round: a ratio above 1 means that the artifact is faster. The artifact counts with the faster of
 its two numbers of threads.
 
-  python -m benchmarks.generation --length=300 --rounds=3
+  python -m benchmarks.generation --length=100 --rounds=3
 """
 
 import json
 import pathlib
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 
 from absl import flags
 
 from benchmarks import server_process, turns
+from benchmarks.peers.calls import median_seconds
 from benchmarks.turns import Contestant
 from data import program
 from experiments import commands
@@ -29,7 +28,6 @@ from pipeline import devices
 _FLAGS = flags.FLAGS
 CELLS = ('rnn', 'gru', 'lstm')
 BATCH_SIZES = (1, 32, 256)
-_CALLS = 3  # after an untimed first one
 _PREFIX_LENGTH = 2  # characters, as in the section
 _HOW = {'greedy': {'temperature': 0.0, 'top_p': 1.0}, 'top-p': {'temperature': 1.0, 'top_p': 0.9}}
 
@@ -57,14 +55,13 @@ def loaded(model_dir: pathlib.Path) -> Generate:
 
 def _rate(generate: Generate, prefixes: list[str], length: int, how: str) -> float:
     """Returns characters per second: the added characters of all rows, over the median seconds of the calls."""
-    seconds = []
-    for _ in range(1 + _CALLS):
-        start = time.perf_counter()
+
+    def call() -> None:
         texts = generate(prefixes, length, how)
-        seconds.append(time.perf_counter() - start)
         if [len(text) for text in texts] != [_PREFIX_LENGTH + length] * len(prefixes):
             raise RuntimeError('a text does not have the requested length')
-    return len(prefixes) * length / statistics.median(seconds[1:])
+
+    return len(prefixes) * length / median_seconds(call)
 
 
 def _rates(model_dir: pathlib.Path, length: int) -> dict[str, float]:
@@ -78,7 +75,7 @@ def _rates(model_dir: pathlib.Path, length: int) -> dict[str, float]:
 def _rounds(cell: str) -> list[turns.Round]:
     """Returns the rounds of a cell, and prints the rates of each."""
     size = len(server_process.vocabulary())
-    numbers = [str(number) for number in (size, _FLAGS.length, _CALLS, *BATCH_SIZES)]
+    numbers = [str(number) for number in (size, _FLAGS.length, *BATCH_SIZES)]
     with tempfile.TemporaryDirectory() as model_dir:
         server_process.write_model(pathlib.Path(model_dir), cell)
         own = [f'--model_dir={model_dir}', f'--length={_FLAGS.length}']
@@ -119,7 +116,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_integer('length', 300, 'Characters to add to each row.', lower_bound=1)
+    flags.DEFINE_integer('length', 100, 'Characters to add to each row.', lower_bound=1)
     flags.DEFINE_integer('rounds', 3, 'Runs of each contestant.', lower_bound=1)
     flags.DEFINE_multi_enum('cells', list(CELLS), CELLS, 'Cells to measure; repeat the flag for several.')
     flags.DEFINE_string('model_dir', None, 'Model for --only; without --only, a temporary one is exported.')

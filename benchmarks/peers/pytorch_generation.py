@@ -1,15 +1,15 @@
 """Generation in PyTorch: a loop over `nn.Embedding`, a recurrent layer and `nn.Linear`, one character a step.
 
-`python -m benchmarks.peers.pytorch_generation <cell> <V> <length> <calls> <batch sizes ...>` prints JSON: characters a
+`python -m benchmarks.peers.pytorch_generation <cell> <V> <length> <batch sizes ...>` prints JSON: characters a
 second by `<batch size>, <how>`. The model is not trained. The number of threads is the faster of 1 and all.
 """
 
 import json
-import statistics
 import sys
-import time
 
 import torch
+
+from benchmarks.peers.calls import median_seconds
 
 _CELLS = {'rnn': torch.nn.RNN, 'gru': torch.nn.GRU, 'lstm': torch.nn.LSTM}
 _SIZE, _PREFIX_LENGTH = 256, 2
@@ -27,7 +27,7 @@ def top_p(logits: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def main(cell: str, vocabulary_size: int, length: int, calls: int, batch_sizes: list[int]) -> dict[str, float]:
+def main(cell: str, vocabulary_size: int, length: int, batch_sizes: list[int]) -> dict[str, float]:
     """Returns characters a second: the added characters of all rows, over the median seconds of the calls."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     embedding = torch.nn.Embedding(vocabulary_size, _SIZE, device=device)
@@ -43,25 +43,18 @@ def main(cell: str, vocabulary_size: int, length: int, calls: int, batch_sizes: 
             hidden, state = recurrent(embedding(added[-1][None]), state)
         return torch.stack(added, 1).cpu()
 
-    def rate(batch_size: int, choose) -> float:
-        seconds = []
-        for _ in range(1 + calls):
-            start = time.perf_counter()
-            generate(batch_size, choose)
-            seconds.append(time.perf_counter() - start)
-        return batch_size * length / statistics.median(seconds[1:])
-
     found: dict[str, float] = {}
     for threads in {1, torch.get_num_threads()}:
         torch.set_num_threads(threads)
         for batch_size in batch_sizes:
             for how, choose in (('greedy', greedy), ('top-p', top_p)):
                 name = f'{batch_size}, {how}'
-                found[name] = max(found.get(name, 0.0), rate(batch_size, choose))
+                seconds = median_seconds(lambda batch_size=batch_size, choose=choose: generate(batch_size, choose))
+                found[name] = max(found.get(name, 0.0), batch_size * length / seconds)
     return found
 
 
 if __name__ == '__main__':
     cell, *numbers = sys.argv[1:]
-    size, length, calls, *batch_sizes = map(int, numbers)
-    print(json.dumps(main(cell, size, length, calls, batch_sizes)))
+    size, length, *batch_sizes = map(int, numbers)
+    print(json.dumps(main(cell, size, length, batch_sizes)))
