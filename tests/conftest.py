@@ -13,8 +13,9 @@ if not os.environ.get('CHARRNN_TEST_GPU'):
 # isort: split
 import pathlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import filelock
 import pytest
 import tensorflow as tf
 
@@ -104,10 +105,33 @@ def models(model, vocabulary) -> dict[str, CharRNN]:
 
 
 @pytest.fixture(scope='session')
-def version_dirs(models, vocabulary, tmp_path_factory) -> dict[str, pathlib.Path]:
+def written_once(tmp_path_factory) -> Callable[[str, Callable[[pathlib.Path], object]], pathlib.Path]:
+    """`written_once(name, write)` -> a directory, which `write` fills in one of the parallel processes."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own
+
+    def written_once(name: str, write: Callable[[pathlib.Path], object]) -> pathlib.Path:
+        folder, complete = root / name, root / f'{name}.complete'
+        with filelock.FileLock(root / f'{name}.lock'):
+            if not complete.exists():
+                folder.mkdir()
+                write(folder)
+                complete.touch()
+        return folder
+
+    return written_once
+
+
+@pytest.fixture(scope='session')
+def version_dirs(models, vocabulary, written_once) -> dict[str, pathlib.Path]:
     """The exported `models`, by the cell; `serving_default` adds DEFAULT_LENGTH characters."""
-    folder = tmp_path_factory.mktemp('models')
-    return {name: export(model, vocabulary, folder / name, DEFAULT_LENGTH) for name, model in models.items()}
+
+    def write(folder: pathlib.Path) -> None:
+        for name, model in models.items():
+            export(model, vocabulary, folder / name, DEFAULT_LENGTH)
+
+    folder = written_once('version_dirs', write)
+    return {name: folder / name / '1' for name in models}
 
 
 @pytest.fixture(scope='session')

@@ -11,7 +11,6 @@ from benchmarks import fuzz, mutations, server_process
 from benchmarks.mutations import GrpcMutations, GrpcRequest, HttpMutations, HttpRequest
 from benchmarks.traffic import GRPC, REST, Answer, Client, Requests, difference
 from export.artifact import versions
-from export.artifact.exporter import export
 from export.server.models.config import ModelConfig
 from tests.export.server.in_process import serving
 
@@ -20,14 +19,8 @@ pytestmark = pytest.mark.slow
 REQUESTS = 150  # of each protocol
 
 
-@pytest.fixture(scope='module')
-def model_dir(model, vocabulary, tmp_path_factory):
-    directory = tmp_path_factory.mktemp('models') / server_process.MODEL
-    export(model, vocabulary, directory, default_length=5)
-    return directory
-
-
-def test_malformed_requests_are_client_errors_and_change_no_answer(model_dir):
+def test_malformed_requests_are_client_errors_and_change_no_answer(version_dirs):
+    model_dir = version_dirs['rnn'].parent
     description = json.loads((model_dir / '1' / versions.DESCRIPTION).read_text('utf-8'))
     calls = Requests(description).calls()[::6]
     with (

@@ -2,16 +2,13 @@
 
 import pytest
 
-from export.artifact.exporter import export
 from tests.export.server.in_process import serve
 
 
 @pytest.fixture(scope='session')
-def model_dir(model, vocabulary, tmp_path_factory):
+def model_dir(version_dirs):
     """Directory of one version."""
-    folder = tmp_path_factory.mktemp('models') / 'charrnn'
-    export(model, vocabulary, folder, default_length=5)
-    return folder
+    return version_dirs['rnn'].parent
 
 
 @pytest.fixture(scope='module')

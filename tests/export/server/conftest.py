@@ -32,11 +32,9 @@ def serve() -> Iterator[Callable]:
 
 
 @pytest.fixture(scope='session')
-def model_dirs(tmp_path_factory):
+def model_dirs(written_once):
     """The directory of both models and their config."""
-    directory = tmp_path_factory.mktemp('models')
-    served_models.write(directory)
-    return directory
+    return written_once('model_dirs', served_models.write)
 
 
 @pytest.fixture(scope='session')

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import pathlib
 import shutil
 import threading
 import urllib.parse
@@ -22,16 +23,19 @@ _CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser',
 
 
 @pytest.fixture(scope='session')
-def folders(model, vocabulary, tmp_path_factory):
+def folders(model, vocabulary, written_once):
     """A model on the tests' text, whose continuations may be very long, one on awkward characters, one on 5,000."""
-    place = tmp_path_factory.mktemp('models')
     awkward = Vocabulary(''.join(sorted(AWKWARD)))
     wild = CharRNN(ModelConfig(hidden_size=8, init_scale=0.5), len(awkward), seed=5)
-    export(model, vocabulary, place / 'charrnn', default_length=20, limits=Limits(max_length=LONG))
-    export(wild, awkward, place / 'awkward', default_length=20, limits=Limits(max_prefix=MAX_PREFIX, max_length=1000))
     many = Vocabulary(''.join(map(chr, range(0x4E00, 0x4E00 + 5000))))
-    export(CharRNN(ModelConfig(hidden_size=8), len(many), seed=5), many, place / 'many', default_length=20)
-    return {name: place / name for name in ('charrnn', 'awkward', 'many')}
+
+    def write(folder: pathlib.Path) -> None:
+        export(model, vocabulary, folder / 'charrnn', 20, Limits(max_length=LONG))
+        export(wild, awkward, folder / 'awkward', 20, Limits(max_prefix=MAX_PREFIX, max_length=1000))
+        export(CharRNN(ModelConfig(hidden_size=8), len(many), seed=5), many, folder / 'many', 20)
+
+    folder = written_once('studio', write)
+    return {name: folder / name for name in ('charrnn', 'awkward', 'many')}
 
 
 @pytest.fixture(scope='session')
