@@ -20,6 +20,7 @@ from tests.conftest import TEXT
 pytestmark = pytest.mark.slow
 
 SMALL = ['--hidden_size=16', '--batch_size=4', '--num_steps=8', '--sample_length=10', '--sample_every=100ep']
+QUICK = [*SMALL, '--jit=false']  # compiling takes longer than these runs
 
 
 def _command(program: str, *flags: str) -> list[str]:
@@ -79,8 +80,8 @@ def test_training_prints_the_sections_lines_and_no_tensorflow_notices(trained):
 
 
 def test_training_without_xla_prints_no_tensorflow_notices(run, tmp_path):
-    flags = ['--corpus=mine.txt', '--valid_fraction=0.1', '--num_epochs=2', f'--run_dir={tmp_path / "run"}', *SMALL]
-    result = run('pipeline.train', '--jit=false', *flags)
+    flags = ['--corpus=mine.txt', '--valid_fraction=0.1', '--num_epochs=2', f'--run_dir={tmp_path / "run"}', *QUICK]
+    result = run('pipeline.train', *flags)
     assert result.returncode == 0
     assert result.stderr == ''
 
@@ -175,7 +176,7 @@ def test_different_settings_in_a_run_dir_are_an_error_and_change_nothing(trained
 def test_run_with_a_held_out_part_is_evaluated_and_exported_at_its_best_checkpoint(run, folder):
     """The held-out part has a character outside the vocabulary, which every program reads as U+FFFD."""
     (folder / 'tail.txt').write_text(TEXT[:400] + TEXT[:95] + '囧囧囧囧囧', 'utf-8')
-    flags = ['--corpus=tail.txt', '--run_dir=held', '--valid_fraction=0.2', '--min_count=2', '--num_epochs=100', *SMALL]
+    flags = ['--corpus=tail.txt', '--run_dir=held', '--valid_fraction=0.2', '--min_count=2', '--num_epochs=100', *QUICK]
     trained = run('pipeline.train', *flags, '--prefixes=分囧')
     assert trained.returncode == 0, trained.stderr
     lines = trained.stdout.splitlines()
@@ -212,7 +213,7 @@ def test_run_may_begin_with_the_weights_of_an_exported_model(trained, run, folde
     assert run('export.saved_model', '--model_dir=models/source').returncode == 0
     (folder / 'again.txt').write_text('囧' + TEXT[:300], 'utf-8')
     flags = ['--corpus=again.txt', '--init_from=models/source/1', '--run_dir=again', '--num_epochs=1']
-    found = run('pipeline.train', *flags, *SMALL)
+    found = run('pipeline.train', *flags, *QUICK)
     assert found.returncode == 0, found.stderr
     assert 'starts from the weights of models/source/1/variables/variables: ' in found.stdout
     assert json.loads((folder / 'again' / 'config.json').read_text())['config']['init_from'] == 'models/source/1'
@@ -222,7 +223,7 @@ def test_test_part_is_only_read_by_evaluation(trained, run, folder):
     (folder / 'three.txt').write_text(TEXT[:450] + '囧' * 50, 'utf-8')
     parts = ['--corpus=three.txt', '--valid_fraction=0.1', '--test_fraction=0.1']
     for seed in (0, 1):
-        trained = run('pipeline.train', *parts, f'--run_dir=three-{seed}', f'--seed={seed}', '--num_epochs=9', *SMALL)
+        trained = run('pipeline.train', *parts, f'--run_dir=three-{seed}', f'--seed={seed}', '--num_epochs=9', *QUICK)
         assert trained.returncode == 0, trained.stderr
         lines = trained.stdout.splitlines()
         assert lines[1].startswith('validation part: 50 characters, 0.00% of them unknown')
@@ -249,7 +250,7 @@ def test_evaluating_a_run_without_a_held_out_part_names_the_way_out(trained, run
 
 
 def test_divergence_is_an_error_that_names_the_way_out(run):
-    flags = ['--corpus=mine.txt', '--clip_norm=0', '--learning_rate=3e38', '--run_dir=diverged', *SMALL]
+    flags = ['--corpus=mine.txt', '--clip_norm=0', '--learning_rate=3e38', '--run_dir=diverged', *QUICK]
     result = run('pipeline.train', *flags)
     assert result.returncode == 1
     assert re.match(r'error: training diverged at step \d+ .*--clip_norm', result.stderr)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import programs
 from tests.export.client.stub_server import send, stub_server
 
 pytestmark = pytest.mark.slow
@@ -31,6 +32,12 @@ def run(program_environment, tmp_path):
         return subprocess.CompletedProcess(flags, found.returncode, found.stdout.decode(), found.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def run_forked(program_environment, tmp_path):
+    """As `run`, in a process that has imported TensorFlow: for an exported model it starts in 0.1 s instead of 4."""
+    return lambda *flags: programs.run('export.generate', *flags, cwd=tmp_path, env=program_environment)
 
 
 def _command(*flags) -> list[str]:
@@ -60,10 +67,10 @@ def _on_a_terminal(environment, *flags):
         os.close(controller)
 
 
-def test_each_prefix_flag_is_one_prefix_and_used_unchanged(run, model_dir):
-    found = run(f'--model_dir={model_dir}', '--prefix= 分 ', '--prefix=不分开', '--length=0')
+def test_each_prefix_flag_is_one_prefix_and_used_unchanged(run_forked, model_dir):
+    found = run_forked(f'--model_dir={model_dir}', '--prefix= 分 ', '--prefix=不分开', '--length=0')
     assert found.stdout == ' 分 \n不分开\n'
-    refused = run(f'--model_dir={model_dir}', '--prefix=分,开', '--length=0')
+    refused = run_forked(f'--model_dir={model_dir}', '--prefix=分,开', '--length=0')
     assert "prefix[0] contains ','" in refused.stderr
 
 
@@ -92,15 +99,15 @@ def test_directory_and_server_give_the_same_json_lines(run, url, model_dir, tmp_
     assert (rows[0]['length'], rows[0]['temperature'], rows[0]['top_k'], rows[0]['top_p']) == (12, 1.5, 9, 0.9)
 
 
-def test_sample_uses_the_settings_of_the_export(run, url, model_dir):
+def test_sample_uses_the_settings_of_the_export(run_forked, url, model_dir):
     signature = tf.saved_model.load(str(model_dir / '1')).signatures['sample']
     answer = signature(prefix=tf.constant(['分', '分', '你', '你']), seed=tf.range(3, 7, dtype=tf.int64))
     flags = ['--prefix=分', '--prefix=你', '--sample', '--num_samples=2', '--seed=3', '--json']
     for model in (f'--model_dir={model_dir}', f'--server={url}'):
-        rows = [json.loads(line) for line in run(model, *flags).stdout.splitlines()]
+        rows = [json.loads(line) for line in run_forked(model, *flags).stdout.splitlines()]
         assert [row['text'] for row in rows] == [text.decode() for text in answer['text'].numpy()]
         assert [row['seed'] for row in rows] == [3, 4, 5, 6]
-    refused = run(f'--server={url}', '--prefix=分', '--sample', '--top_k=3')
+    refused = run_forked(f'--server={url}', '--prefix=分', '--sample', '--top_k=3')
     assert '--top_k does not go with --sample, whose settings were fixed at export' in refused.stderr
 
 
@@ -143,9 +150,9 @@ def test_terminal_shows_characters_as_they_arrive(program_environment):
 
 
 @pytest.mark.parametrize('local', [False, True])
-def test_terminal_and_pipe_get_the_same_text(run, url, model_dir, program_environment, local):
+def test_terminal_and_pipe_get_the_same_text(run_forked, url, model_dir, program_environment, local):
     flags = [f'--model_dir={model_dir}' if local else f'--server={url}', '--prefix=分', '--stop=山', *KNOBS]
-    piped = run(*flags).stdout
+    piped = run_forked(*flags).stdout
     with _on_a_terminal(program_environment, *flags) as (process, read_until):
         assert read_until(piped) == piped
         assert process.wait() == 0

@@ -54,13 +54,15 @@ def calls(version_dirs, tmp_path_factory) -> dict[str, list]:
 
 @pytest.fixture(scope='module', params=[True, False], ids=['xla', 'no xla'])
 def answers(request, calls) -> dict[str, list]:
-    """Answers by the same property, all from one process."""
+    """Answers by the same property, all from one process; TensorFlow Serving has no XLA by default."""
+    if request.param:
+        calls = calls | {'good': [call for call in calls['good'] if call[0].parent.name == 'rnn']}
     found = iter(c_api.run([call for some in calls.values() for call in some], xla=request.param))
-    return {name: [next(found) for _ in some] for name, some in calls.items()} | {'xla': request.param}
+    return {name: [next(found) for _ in some] for name, some in calls.items()} | {'xla': request.param, 'calls': calls}
 
 
-def test_answers_are_bit_equal_to_those_in_python(calls, answers, loaded_models):
-    for (directory, signature, inputs), found in zip(calls['good'], answers['good'], strict=True):
+def test_answers_are_bit_equal_to_those_in_python(answers, loaded_models):
+    for (directory, signature, inputs), found in zip(answers['calls']['good'], answers['good'], strict=True):
         model = loaded_models[directory.parent.name]
         expected = model.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
         assert found.keys() == expected.keys()
