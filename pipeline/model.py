@@ -201,10 +201,11 @@ def _plus(product: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Adds `bias`, `[J]`, to `[..., J]`.
 
     For a single step in one more dimension. Otherwise TensorFlow joins product and bias to an operation of oneDNN that
-    arranges the weights again at each step, which takes longer than the product of a few rows.
+    arranges the weights again at each step, which takes longer than the product of a few rows. The rank is stated,
+    because TensorFlow does not know it in a function that is not inlined.
     """
     if product.shape.rank == 2:
-        return tf.squeeze(tf.expand_dims(product, 1) + bias, 1)
+        return tf.reshape(tf.expand_dims(product, 1) + bias, [-1, bias.shape[0]])
     return product + bias
 
 
