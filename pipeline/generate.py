@@ -242,14 +242,12 @@ def _either(condition: bool | tf.Tensor, branch: Callable[[bool], Generated]) ->
     """Returns `branch(condition)`. If the condition is not known when the graph is built, it has both branches."""
     if isinstance(condition, bool):
         return branch(condition)
-    # As functions that are not inlined: TensorFlow neither prepares the other branch nor passes through its operations.
-    functions = {
-        value: tf.function(
-            lambda value=value: branch(value), autograph=False, experimental_attributes={'_noinline': True}
-        )
-        for value in (True, False)
-    }
-    return tf.cond(condition, functions[True], functions[False])
+
+    def function(value: bool) -> Callable[[], Generated]:
+        # Not inlined: TensorFlow neither prepares the other branch nor passes through its operations.
+        return tf.function(lambda: branch(value), autograph=False, experimental_attributes={'_noinline': True})
+
+    return tf.cond(condition, function(True), function(False))
 
 
 def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:

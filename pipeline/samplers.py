@@ -91,7 +91,7 @@ def _by_buckets(
     """Returns the nucleus of the rows without top_k, and whether it was found, `[N] bool`.
 
     V buckets, of equal width, divide the characters by their logits. Only those of the bucket where the sum of the
-    weights reaches p are put in order, if they are few. To put all in order takes two to three times as long.
+    weights reaches p are put in order, if they are few. To put all in order takes about twice as long.
     """
     size = weights.shape[-1]
     below = tf.reduce_max(logits, -1, keepdims=True) - logits

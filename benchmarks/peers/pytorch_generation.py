@@ -4,6 +4,7 @@
 second by `<batch size>, <how>`. The model is not trained. The number of threads is the faster of 1 and all.
 """
 
+import functools
 import json
 import sys
 
@@ -49,7 +50,7 @@ def main(cell: str, vocabulary_size: int, length: int, batch_sizes: list[int]) -
         for batch_size in batch_sizes:
             for how, choose in (('greedy', greedy), ('top-p', top_p)):
                 name = f'{batch_size}, {how}'
-                seconds = median_seconds(lambda batch_size=batch_size, choose=choose: generate(batch_size, choose))
+                seconds = median_seconds(functools.partial(generate, batch_size, choose))
                 found[name] = max(found.get(name, 0.0), batch_size * length / seconds)
     return found
 

@@ -169,6 +169,13 @@ def test_loop_has_only_what_its_rows_ask_for(generator, sampled, with_stop):
     assert any(name.startswith('All in while_body') for name in operations) == with_stop
 
 
+def test_other_branches_of_a_request_are_not_inlined(generator):
+    """TensorFlow would pass through their operations. Two differ by the sampler, and each has two by the stop."""
+    functions = generator._compiled.get_concrete_function().graph.as_graph_def().library.function
+    names = {function.signature.name for function in functions if function.attr['_noinline'].b}
+    assert len(names) == 2 + 2 * 2
+
+
 def test_compiles_once_for_all_requests(generator):
     for prefixes, length in ((['分'], 1), (['分开', '山'], 7), (['不分开'] * 5, 0)):
         generator.texts(prefixes, length, temperature=0.5)
