@@ -9,7 +9,7 @@ from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.cells import State
 from pipeline.limits import Limits
-from pipeline.model import CharRNN, transposed
+from pipeline.model import CharRNN, Stepper, transposed
 from pipeline.samplers import greedy, sample
 
 SIGNATURE = (
@@ -22,14 +22,12 @@ SIGNATURE = (
     tf.TensorSpec([None], tf.int64, 'seed'),
 )
 
+Draw = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
 _FEWEST_ROWS = 8
 """Rows of each of two loops that run at the same time. Two smaller ones end sooner than one, but they take more of a
 CPU that has other requests, too."""
 _NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
-
-
-Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
-"""`(ids [N], state) -> (logits [N, V], state)`."""
 
 
 class Request(NamedTuple):
@@ -51,7 +49,7 @@ class Generated(NamedTuple):
     """Generated rows."""
 
     ids: tf.Tensor
-    """`[N, T] int32`, of the prefix and of what was added; after its own end, a row has further ids."""
+    """`[N, T] int32`, what was added; after its own end, a row has further ids."""
     length: tf.Tensor
     """`[N] int32`, the number of ids that were added to each row."""
     log_likelihood: tf.Tensor
@@ -132,12 +130,12 @@ class Generator:
           InvalidArgumentError (when run): a value breaks its rule; the message names the argument and the row.
         """
         request = self.checked(prefix, length, temperature, top_k, top_p, stop, seed)
-        step = self.model.stepper()
+        stepper = self.model.stepper()
 
         @tf.function(autograph=False)
         def continued(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.nest.map_structure(lambda column: column[first:last], (request, temperature, top_k, top_p, seed))
-            return self._continued(step, *rows, sampled=sampled, with_stop=with_stop)
+            return self._continued(stepper, *rows, sampled=sampled, with_stop=with_stop)
 
         # Two loops run at the same time on two cores; the second one has no row if there are few.
         num_rows = tf.shape(prefix)[0]
@@ -147,7 +145,7 @@ class Generator:
 
     def _continued(
         self,
-        step: Step,
+        stepper: Stepper,
         request: Request,
         temperature: tf.Tensor,
         top_k: tf.Tensor,
@@ -159,20 +157,17 @@ class Generator:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the added texts of the rows, `[N] string`, and their log likelihoods."""
 
-        def known(logits: tf.Tensor) -> tf.Tensor:
-            return mask_unknown(logits, self.vocabulary.unknown_id)
-
         def generate(sampled: bool, with_stop: bool) -> Generated:
-            uniform = uniform_numbers(seed, tf.maximum(_largest(request.length), 1)) if sampled else None
+            uniform = uniform_numbers(seed, _at_least_1(request.length)) if sampled else tf.zeros([0, 0])
 
             def draw(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-                return sample(known(logits), tf.gather(uniform, position, batch_dims=1), temperature, top_k, top_p)
+                return sample(logits, uniform[:, position], temperature, top_k, top_p) if sampled else greedy(logits)
 
             return generate_ids(
-                step,
+                stepper,
                 self.model.zero_state(tf.shape(request.length)[0]),
                 request,
-                draw if sampled else lambda logits, position: greedy(known(logits)),
+                lambda logits, position: draw(mask_unknown(logits, self.vocabulary.unknown_id), position),
                 with_stop=with_stop,
             )
 
@@ -185,8 +180,7 @@ class Generator:
                 lambda with_stop: generate(sampled, with_stop),
             ),
         )
-        added = _columns(found.ids, request.prefix_length, _largest(found.length))
-        return self.vocabulary.decode_tensor(added, found.length), found.log_likelihood
+        return self.vocabulary.decode_tensor(found.ids, found.length), found.log_likelihood
 
     def checked(
         self,
@@ -254,58 +248,64 @@ def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
     """Returns `[N, V]` logits with minus infinity for `unknown_id`, unless that is None."""
     if unknown_id is None:
         return logits
-    return tf.where(tf.range(logits.shape[-1]) == unknown_id, float('-inf'), logits)
+    return logits + tf.where(tf.range(logits.shape[-1]) == unknown_id, float('-inf'), 0.0)
 
 
-def generate_ids(
-    step: Step,
-    state: State,
-    request: Request,
-    choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    *,
-    with_stop: bool = True,
-) -> Generated:
-    """Feeds each row its prefix, character by character, and then the ids that `choose` returns for the logits.
+def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *, with_stop: bool = True) -> Generated:
+    """Reads the prefixes, and then feeds each row the ids that `draw` returns for the logits.
 
     The loop ends when all rows have ended, by their length or by their stop.
 
     Args:
-      step: reads a character.
+      stepper: reads a character, and predicts the next.
       state: the state before the first character.
       request: the rows.
-      choose: `(logits [N, V], position [N] int32) -> ids [N] int32`; position counts the added ids of a row
-        from 0. It stays within 0 ... max(length)-1 where the choice is not used.
+      draw: chooses the ids; the position counts the added ids from 0.
       with_stop: whether to look for the stops of the rows; without, they are ignored.
     """
-    longest = request.prefix_length + request.length
-    num_positions = tf.maximum(_largest(longest), 1)
-    last_position = tf.maximum(_largest(request.length) - 1, 0)
-    given = tf.pad(request.prefix, [[0, 0], [0, tf.maximum(num_positions - tf.shape(request.prefix)[1], 0)]])
+    last, state = _read_prefix(stepper, state, request)
+    longest = _at_least_1(request.length)
     stop = _right_aligned(request.stop, request.stop_length)
 
-    def body(t, ids, state, end, recent, log_likelihood, written):
-        logits, state = step(ids, state)
-        position = t - request.prefix_length
-        chosen = choose(logits, tf.clip_by_value(position, 0, last_position))
-        ids = tf.where(position >= 0, chosen, given[:, t])
-        log_p = tf.where((position >= 0) & (t < end), log_probability(logits, ids), 0.0)
-        with tf.control_dependencies([log_p]):  # to wake a thread for it would take longer than to wait for it
+    def body(t, ids, state, drawn, log_p, ends):
+        state = stepper.read(ids, state)
+        logits = stepper.logits(state)
+        ids = draw(logits, t)
+        log_p_of_ids = log_probability(logits, ids)
+        with tf.control_dependencies([log_p_of_ids]):  # to wake a thread for it would take longer than to wait for it
             ids = tf.identity(ids)
         if with_stop:
-            generated = tf.where(position >= 0, ids, _NOTHING)
-            recent = tf.concat([recent, generated[:, tf.newaxis]], axis=1)[:, 1:]
+            end, recent = ends
+            recent = tf.concat([recent, ids[:, tf.newaxis]], axis=1)[:, 1:]
             stops = (request.stop_length > 0) & tf.reduce_all((recent == stop) | (stop == _NOTHING), axis=1)
-            end = tf.where(stops, tf.minimum(end, t + 1), end)
-        return t + 1, ids, state, end, recent, log_likelihood + log_p, written.write(t, ids)
+            ends = tf.where(stops, tf.minimum(end, t + 1), end), recent
+        return t + 1, ids, state, drawn.write(t, ids), log_p.write(t, log_p_of_ids), ends
 
-    first = given[:, 0]
-    written = tf.TensorArray(tf.int32, num_positions, element_shape=[None]).write(0, first)
-    zeros, nothing = tf.zeros(tf.shape(longest)), tf.fill(tf.shape(stop), _NOTHING)
-    start = (1, first, state, longest, nothing, zeros, written)
-    count, _, _, end, _, log_likelihood, written = tf.while_loop(
-        lambda t, ids, state, end, *_: t < (tf.reduce_max(end) if with_stop else num_positions), body, start
-    )
-    return Generated(transposed(written.gather(tf.range(count))), end - request.prefix_length, log_likelihood)
+    def goes_on(t, ids, state, drawn, log_p, ends):
+        return t < (_at_least_1(ends[0]) if with_stop else longest)
+
+    arrays = (tf.TensorArray(dtype, longest, element_shape=[None]) for dtype in (tf.int32, tf.float32))
+    ends = (request.length, tf.fill(tf.shape(stop), _NOTHING)) if with_stop else ()
+    count, _, _, *arrays, ends = tf.while_loop(goes_on, body, (0, last, state, *arrays, ends))
+    steps = tf.range(count)
+    drawn, log_p = (array.gather(steps) for array in arrays)
+    length = ends[0] if with_stop else request.length
+    log_likelihood = tf.reduce_sum(tf.where(steps[:, tf.newaxis] < length, log_p, 0.0), 0)
+    return Generated(transposed(drawn), length, log_likelihood)
+
+
+def _read_prefix(stepper: Stepper, state: State, request: Request) -> tuple[tf.Tensor, State]:
+    """Reads the prefixes but their last ids, without predictions; returns these, `[N] int32`, and the state."""
+    count = request.prefix_length - 1
+
+    def body(t, state):
+        after = stepper.read(request.prefix[:, t], state)
+        goes_on = (t < count)[:, tf.newaxis]
+        return t + 1, tuple(tf.where(goes_on, new, old) for new, old in zip(after, state, strict=True))
+
+    longest = tf.reduce_max(count)
+    _, state = tf.while_loop(lambda t, state: t < longest, body, (0, state))
+    return tf.gather(request.prefix, count, batch_dims=1), state
 
 
 def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
@@ -323,9 +323,9 @@ def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     return logit - largest_logit + tf.math.log(largest)
 
 
-def _largest(counts: tf.Tensor) -> tf.Tensor:
-    """Returns the largest of `[N] int32`, 0 or more; 0 if there is none."""
-    return tf.maximum(tf.reduce_max(counts), 0)
+def _at_least_1(counts: tf.Tensor) -> tf.Tensor:
+    """Returns the largest of `[N] int32`; 1 if that is less, so that a loop has a first step."""
+    return tf.maximum(tf.reduce_max(counts), 1)
 
 
 def _right_aligned(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -333,12 +333,6 @@ def _right_aligned(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     size = tf.shape(ids)[1]
     columns = tf.range(size) - (size - lengths)[:, tf.newaxis]
     return tf.where(columns >= 0, tf.gather(ids, tf.maximum(columns, 0), batch_dims=1), _NOTHING)
-
-
-def _columns(ids: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Returns `[N, count]`: ids of each row of `[N, M]` from column `first[n]`; past the end the last id repeats."""
-    columns = first[:, tf.newaxis] + tf.range(count)
-    return tf.gather(ids, tf.minimum(columns, tf.shape(ids)[1] - 1), batch_dims=1)
 
 
 def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

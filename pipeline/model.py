@@ -37,6 +37,15 @@ class Rows(NamedTuple):
     """Rows of the minibatch."""
 
 
+class Stepper(NamedTuple):
+    """The two parts of a step, each for all rows."""
+
+    read: Callable[[tf.Tensor, State], State]
+    """`(ids [B] int32, state)` -> the new state."""
+    logits: Callable[[State], tf.Tensor]
+    """The new state -> logits `[B, V]` of the next character."""
+
+
 class CharRNN(tf.Module):
     """The recurrent language model of Dive into Deep Learning, sections 6.4, 6.7, 6.8 and 6.10 (Chinese edition v1).
 
@@ -128,21 +137,23 @@ class CharRNN(tf.Module):
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Reads one character per row: `[B] int32` -> logits `[B, V]` and the new state."""
-        return self.stepper()(ids, state)
+        stepper = self.stepper()
+        state = stepper.read(ids, state)
+        return stepper.logits(state), state
 
-    def stepper(self) -> Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]:
-        """Returns `step` for a loop. Called before the loop, it splits the weights once and not at each step."""
+    def stepper(self) -> Stepper:
+        """Returns the parts of `step` for a loop. Called before the loop, it splits the weights once."""
         products = [self._cell.products(layer.w_hh) for layer in self.layers]
 
-        def step(ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        def read(ids: tf.Tensor, state: State) -> State:
             below, last = self._embedded(ids), ()
             for layer, of_layer, before in zip(self.layers, products, self._by_layer(state), strict=True):
                 after, _ = self._cell.forward(_projected(below, layer), before, of_layer)
                 below = after[0]
                 last += after
-            return self._logits(below), last
+            return last
 
-        return step
+        return Stepper(read, lambda state: self._logits(state[-self._cell.num_parts]))
 
     def _embedded(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the embeddings of `ids`, `[..., E]`; without embeddings the ids themselves."""

@@ -39,12 +39,13 @@ class TextLikelihood:
           InvalidArgumentError (when run): a text is invalid; the message gives the row.
         """
         ids, text_length = self.checked(text)
-        step, num_predicted = self._model.stepper(), text_length - 1
+        stepper, num_predicted = self._model.stepper(), text_length - 1
         num_steps = tf.reduce_max(num_predicted)
 
         def body(t, state, log_likelihood, log_probabilities):
-            logits, state = step(ids[:, t], state)
-            log_p = tf.where(t < num_predicted, log_probability(logits, ids[:, t + 1]), 0.0)
+            state = stepper.read(ids[:, t], state)
+            log_p = log_probability(stepper.logits(state), ids[:, t + 1])
+            log_p = tf.where(t < num_predicted, log_p, 0.0)
             return t + 1, state, log_likelihood + log_p, log_probabilities.write(t, log_p)
 
         zeros = tf.zeros(tf.shape(num_predicted))
