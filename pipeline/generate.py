@@ -10,7 +10,7 @@ from pipeline import checks
 from pipeline.cells import State
 from pipeline.limits import Limits
 from pipeline.model import CharRNN, Stepper, transposed
-from pipeline.samplers import greedy, sample
+from pipeline.samplers import Draw, greedy, sampler
 
 SIGNATURE = (
     tf.TensorSpec([None], tf.string, 'prefix'),
@@ -21,8 +21,6 @@ SIGNATURE = (
     tf.TensorSpec([None], tf.string, 'stop'),
     tf.TensorSpec([None], tf.int64, 'seed'),
 )
-
-Draw = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _FEWEST_ROWS = 8
 """Rows of each of two loops that run at the same time. Two smaller ones end sooner than one, but they take more of a
@@ -106,7 +104,7 @@ class Generator:
         sampled: bool | None = None,
         with_stop: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `samplers.sample`.
+        """Generates, in the graph. All arguments and results are `[N]`; the knobs are those of `sampler`.
 
         Args:
           prefix: string, UTF-8, from one character to the limit. A new character is read as the unknown character if
@@ -158,11 +156,8 @@ class Generator:
         """Returns the added texts of the rows, `[N] string`, and their log likelihoods."""
 
         def generate(sampled: bool, with_stop: bool) -> Generated:
-            uniform = uniform_numbers(seed, _at_least_1(request.length)) if sampled else tf.zeros([0, 0])
-
-            def draw(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-                return sample(logits, uniform[:, position], temperature, top_k, top_p) if sampled else greedy(logits)
-
+            uniform = uniform_numbers(seed, _at_least_1(request.length)) if sampled else None
+            draw = sampler(uniform, temperature, top_k, top_p) if sampled else lambda logits, position: greedy(logits)
             return generate_ids(
                 stepper,
                 self.model.zero_state(tf.shape(request.length)[0]),
@@ -336,10 +331,10 @@ def _right_aligned(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
 
 
 def uniform_numbers(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Returns `[N, count]` numbers in [0, 1); `seed[n]` (int64) determines row n, and a larger count extends it."""
+    """Returns `[N, count, 2]` numbers in [0, 1); `seed[n]` (int64) determines row n, and a larger count extends it."""
     one_more = tf.concat([seed, [0]], 0)  # because map_fn does not return an empty result
     return tf.map_fn(
-        lambda one: tf.random.stateless_uniform([count], seed=tf.stack([one, 0]), alg='philox'),
+        lambda one: tf.random.stateless_uniform([count, 2], seed=tf.stack([one, 0]), alg='philox'),
         one_more,
-        fn_output_signature=tf.TensorSpec([None], tf.float32),
+        fn_output_signature=tf.TensorSpec([None, 2], tf.float32),
     )[:-1]

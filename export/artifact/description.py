@@ -1,6 +1,6 @@
 """`assets.extra/charrnn.json`: describes an exported model to servers and people.
 
-  format              2; another number means other keys or signatures
+  format              3; another number means other keys or signatures, or other texts for the same seed
   vocabulary          all characters in the order of their ids, as one string
   unknown_id          id of U+FFFD, which replaces characters outside the vocabulary; null: they are an error
   vocabulary_sha256   SHA-256 of that string in UTF-8
@@ -38,7 +38,7 @@ from pipeline.config import Config
 from pipeline.perplexity import finite, perplexity
 from pipeline.run_directory import RunRecord
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from export.artifact.description import FORMAT
 from export.artifact.text_request import TextRequest
 from pipeline.cells import State
 from pipeline.generate import mask_unknown, uniform_numbers
-from pipeline.samplers import sample
+from pipeline.samplers import sampler
 
 Step = Callable[..., Mapping[str, tf.Tensor]]
 """The signature `step`: its inputs by keyword -> its outputs by name."""
@@ -30,8 +30,8 @@ class Streamer:
         self._names, size = description['state']['names'], description['state']['size']
         self._zeros = tuple(tf.zeros([1, size]) for _ in self._names)
         row = tf.TensorSpec([1], tf.float32)
-        knobs = [row, tf.TensorSpec([1], tf.int32), row]
-        specs = [tf.TensorSpec([None], tf.int32), row, *knobs, *(tf.TensorSpec([1, size]) for _ in self._names)]
+        knobs = [tf.TensorSpec([1, 1, 2]), row, tf.TensorSpec([1], tf.int32), row]
+        specs = [tf.TensorSpec([None], tf.int32), *knobs, *(tf.TensorSpec([1, size]) for _ in self._names)]
         traced = tf.function(self._choose_in_graph, input_signature=specs, autograph=False)
         self._choose = traced.get_concrete_function()  # else the fifth model makes TensorFlow warn of retracing
 
@@ -50,8 +50,8 @@ class Streamer:
         unread, state = tf.constant(self._vocabulary.encode(request.prefix)), self._zeros
         added, log_likelihood = '', 0.0
         while len(added) < request.length and not (request.stop and added.endswith(request.stop)):
-            number = tf.constant(uniform[:, len(added)])
-            unread, log_p, of_all, *state = self._choose(unread, number, *knobs, *state)
+            numbers = tf.constant(uniform[:, len(added) : len(added) + 1])
+            unread, log_p, of_all, *state = self._choose(unread, numbers, *knobs, *state)
             log_probability = float(log_p.numpy()[0])
             character = self._vocabulary.decode(unread.numpy())
             added, log_likelihood = added + character, log_likelihood + log_probability
@@ -84,7 +84,8 @@ class Streamer:
         start = 0, tf.zeros([1, len(self._vocabulary)]), state
         _, logits, state = tf.while_loop(lambda n, *_: n < tf.size(ids), read, start)
         unknown_id = self._vocabulary.unknown_id
-        chosen = sample(mask_unknown(logits, unknown_id), uniform, temperature, top_k, top_p)
+        draw = sampler(uniform, temperature, top_k, top_p)
+        chosen = draw(mask_unknown(logits, unknown_id), tf.constant(0))
         log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=chosen, logits=logits)
         return chosen, log_p, mask_unknown(tf.nn.log_softmax(logits), unknown_id), *state
 

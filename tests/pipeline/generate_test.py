@@ -91,13 +91,14 @@ def test_prefix_is_read_without_predictions(generator):
 def test_longer_row_of_random_numbers_starts_with_the_shorter():
     seeds = tf.constant([5, 6, 5, -1], tf.int64)
     long, short = uniform_numbers(seeds, 1000), uniform_numbers(seeds, 7)
+    assert long.shape == (4, 1000, 2)
     np.testing.assert_array_equal(long[:, :7], short)
     np.testing.assert_array_equal(long[0], long[2])
-    assert np.unique(long).size > 2990
+    assert np.unique(long).size > 5980
     assert 0.45 < np.mean(long) < 0.55
     assert np.min(long) >= 0
     assert np.max(long) < 1
-    assert uniform_numbers(seeds[:0], 7).shape == (0, 7)
+    assert uniform_numbers(seeds[:0], 7).shape == (0, 7, 2)
 
 
 def test_greedy_text_equals_a_plain_loop_over_the_model(generator, model, vocabulary):
@@ -187,10 +188,13 @@ def test_loop_has_only_what_its_rows_ask_for(generator, sampled, with_stop):
 
 
 def test_other_branches_of_a_request_are_not_inlined(generator):
-    """TensorFlow would pass through their operations. Two differ by the sampler, and each has two by the stop."""
+    """TensorFlow would pass through their operations.
+
+    Two differ by the sampler, and each has two by the stop. The sampler of two of them has a second draw.
+    """
     functions = generator._compiled.get_concrete_function().graph.as_graph_def().library.function
     names = {function.signature.name for function in functions if function.attr['_noinline'].b}
-    assert len(names) == 2 + 2 * 2
+    assert len(names) == 2 + 2 * 2 + 2
 
 
 def test_compiles_once_for_all_requests(generator):

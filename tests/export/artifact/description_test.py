@@ -14,7 +14,7 @@ def test_description_of_a_model_without_a_run_has_null_for_the_runs_keys(version
     found = json.loads((version_dirs['lstm'] / versions.DESCRIPTION).read_text('utf-8'))
     described_versions = found.pop('versions')
     assert found == {
-        'format': 2,
+        'format': 3,
         'vocabulary': vocabulary.characters,
         'unknown_id': None,
         'vocabulary_sha256': hashlib.sha256(vocabulary.characters.encode()).hexdigest(),

@@ -28,8 +28,8 @@ def test_stream_is_the_generated_text(model_dir):
 def test_version_of_another_format_is_named(model_dir, tmp_path):
     shutil.copytree(model_dir / '1', tmp_path / '1')
     path = tmp_path / '1' / versions.DESCRIPTION
-    path.write_text(path.read_text('utf-8').replace('"format": 2', '"format": 1'), 'utf-8')
-    with pytest.raises(InputError, match='does not have format 2, which this version reads: export the run again'):
+    path.write_text(path.read_text('utf-8').replace('"format": 3', '"format": 1'), 'utf-8')
+    with pytest.raises(InputError, match='does not have format 3, which this version reads: export the run again'):
         LocalModel(tmp_path)
 
 
