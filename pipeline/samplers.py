@@ -12,7 +12,7 @@ How a character is drawn depends only on the knobs of its row:
   top_k     From those kept, in order, by the second number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -39,43 +39,31 @@ def sampler(uniform: tf.Tensor, temperature: tf.Tensor, top_k: tf.Tensor, top_p:
     firsts, seconds = tf.split(tf.transpose(uniform, [1, 0, 2]), 2, axis=-1)
     fraction = tf.where(top_p < 1, top_p, float('inf'))
     knobs = top_k[:, tf.newaxis], fraction[:, tf.newaxis]
-    accepted = tf.where(sampled & ordered, 0.0, fraction)[:, tf.newaxis]  # 0: none
+    # A first draw is accepted if those that precede it have less than this fraction of the sum; with top_k none is.
+    accepted = tf.where(sampled & ordered, 0.0, fraction)[:, tf.newaxis]
     any_filtered = tf.reduce_any(sampled & (ordered | (top_p < 1)))
-    needed = tf.where(tf.reduce_all(ordered | ~sampled), 2, tf.cast(any_filtered, tf.int32))
+    branch = tf.where(tf.reduce_all(ordered | ~sampled), 2, tf.cast(any_filtered, tf.int32))
+    redrawn = tf.function(_redrawn, autograph=False, experimental_attributes={'_noinline': True})
 
     def draw(logits: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         # Subtract the maximum first: the division would overflow at a small temperature.
         weights = tf.exp((logits - tf.reduce_max(logits, -1, keepdims=True)) / divisor)
 
         def from_all() -> tuple[tf.Tensor, tf.Tensor]:
-            """Returns an id of each row, and the sum of the weights, both `[N, 1]`."""
-            running = tf.cumsum(weights, -1)
-            total = running[:, -1:]
-            return _first_above(running, tf.gather(firsts, position) * total), total
+            return _draw_from_all(weights, tf.gather(firsts, position))
+
+        def in_order() -> tf.Tensor:
+            return _draw_in_order(logits, weights, tf.gather(seconds, position), *knobs)
 
         def filtered() -> tf.Tensor:
             first, total = from_all()
             precedes = tf.reduce_sum(weights * _precedes(logits, first), -1, keepdims=True)
             rejected = precedes >= accepted * total
-
-            @tf.function(autograph=False, experimental_attributes={'_noinline': True})
-            def again() -> tf.Tensor:
-                rows = tf.where(tf.reshape(rejected, [-1]))
-                columns = logits, weights, tf.gather(seconds, position), *knobs
-                ids = _draw_in_order(*(tf.gather(column, rows[:, 0]) for column in columns))
-                return tf.tensor_scatter_nd_update(tf.reshape(first, [-1]), rows, ids)
-
-            return tf.cond(tf.reduce_any(rejected), again, lambda: tf.reshape(first, [-1]))
+            columns = logits, weights, tf.gather(seconds, position), *knobs
+            return tf.cond(tf.reduce_any(rejected), lambda: redrawn(first, rejected, columns), lambda: first)
 
         # A branch does only what the rows need. A row for which two of them suffice has the same from both.
-        return tf.switch_case(
-            needed,
-            [
-                lambda: tf.reshape(from_all()[0], [-1]),
-                filtered,
-                lambda: _draw_in_order(logits, weights, tf.gather(seconds, position), *knobs),
-            ],
-        )
+        return tf.reshape(tf.switch_case(branch, [lambda: from_all()[0], filtered, in_order]), [-1])
 
     return draw
 
@@ -85,13 +73,27 @@ def greedy(logits: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, -1, output_type=tf.int32)
 
 
+def _draw_from_all(weights: tf.Tensor, uniform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns an id for each row of `weights` `[N, V]` by `uniform`, and the sum of the row, all `[N, 1]`."""
+    running = tf.cumsum(weights, -1)
+    total = running[:, -1:]
+    return _first_above(running, uniform * total), total
+
+
+def _redrawn(ids: tf.Tensor, rejected: tf.Tensor, columns: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns `ids`, `[N, 1]`, where those of rejected rows are drawn again: `columns` has the arguments for that."""
+    rows = tf.where(tf.reshape(rejected, [-1]))
+    again = _draw_in_order(*(tf.gather(column, rows[:, 0]) for column in columns))
+    return tf.tensor_scatter_nd_update(ids, rows, again)
+
+
 def _draw_in_order(
     logits: tf.Tensor, weights: tf.Tensor, uniform: tf.Tensor, top_k: tf.Tensor, fraction: tf.Tensor
 ) -> tf.Tensor:
-    """Draws from the k most likely characters, or from those that reach the fraction of their sum; ids `[N] int32`.
+    """Returns ids `[N, 1]` of the k most likely characters, or of the most likely that reach a fraction of their sum.
 
     `weights`, `[N, V]`, are proportional to the probabilities. `logits` `[N, V]` rank the characters: at a high
-    temperature different logits may have equal weights. The others are `[N, 1]`.
+    temperature different logits may have equal weights. The others are `[N, 1]`; an infinite fraction keeps all.
     """
     size = logits.shape[-1]
     k = tf.where(top_k > 0, tf.minimum(top_k, size), size)
@@ -106,7 +108,7 @@ def _draw_in_order(
         last = tf.minimum(tf.raw_ops.LowerBound(sorted_inputs=running, values=wanted), count - 1)
         rank = _first_above(running, uniform * tf.gather(running, last, batch_dims=1))
         suffices = tf.where(k < size, k <= count, running[:, -1:] >= wanted)
-        return tf.reshape(tf.gather(order, rank, batch_dims=1), [-1]), tf.reshape(suffices, [-1])
+        return tf.gather(order, rank, batch_dims=1), suffices
 
     if size <= _FEW:
         return among(size)[0]

@@ -135,7 +135,7 @@ def test_row_does_not_depend_on_other_rows(spread):
 
 def test_characters_are_put_in_order_only_for_rows_that_need_it(monkeypatch):
     """It takes longer than all else. With top_k that are all rows, with top_p those whose first draw is rejected."""
-    monkeypatch.setattr(samplers, '_draw_in_order', lambda logits, *_: tf.fill([tf.shape(logits)[0]], -1))
+    monkeypatch.setattr(samplers, '_draw_in_order', lambda logits, *_: tf.fill([tf.shape(logits)[0], 1], -1))
     logits, pairs = _large_logits(0.5, tied=False), PAIRS[::10]
     of_all = _sample(logits, pairs)
     assert min(of_all) >= 0
