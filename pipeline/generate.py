@@ -47,7 +47,7 @@ class Generated(NamedTuple):
     """Generated rows."""
 
     ids: tf.Tensor
-    """`[N, T] int32`, what was added; after its own end, a row has further ids."""
+    """`[N, T] int32`, the added ids. After its length, a row has ids without meaning."""
     length: tf.Tensor
     """`[N] int32`, the number of ids that were added to each row."""
     log_likelihood: tf.Tensor
@@ -156,7 +156,7 @@ class Generator:
         """Returns the added texts of the rows, `[N] string`, and their log likelihoods."""
 
         def generate(sampled: bool, with_stop: bool) -> Generated:
-            uniform = uniform_numbers(seed, _at_least_1(request.length)) if sampled else None
+            uniform = uniform_numbers(seed, _largest_or_1(request.length)) if sampled else None
             draw = sampler(uniform, temperature, top_k, top_p) if sampled else lambda logits, position: greedy(logits)
             return generate_ids(
                 stepper,
@@ -249,7 +249,8 @@ def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
 def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *, with_stop: bool = True) -> Generated:
     """Reads the prefixes, and then feeds each row the ids that `draw` returns for the logits.
 
-    The loop ends when all rows have ended, by their length or by their stop.
+    The loop ends when all rows have ended, by their length or by their stop. All rows wait for the longest prefix: the
+    steps are those of the longest prefix, which are cheaper, and of the largest length.
 
     Args:
       stepper: reads a character, and predicts the next.
@@ -259,7 +260,7 @@ def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *
       with_stop: whether to look for the stops of the rows; without, they are ignored.
     """
     last, state = _read_prefix(stepper, state, request)
-    longest = _at_least_1(request.length)
+    longest = _largest_or_1(request.length)
     stop = _right_aligned(request.stop, request.stop_length)
 
     def body(t, ids, state, drawn, log_p, ends):
@@ -277,7 +278,7 @@ def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *
         return t + 1, ids, state, drawn.write(t, ids), log_p.write(t, log_p_of_ids), ends
 
     def goes_on(t, ids, state, drawn, log_p, ends):
-        return t < (_at_least_1(ends[0]) if with_stop else longest)
+        return t < (_largest_or_1(ends[0]) if with_stop else longest)
 
     arrays = (tf.TensorArray(dtype, longest, element_shape=[None]) for dtype in (tf.int32, tf.float32))
     ends = (request.length, tf.fill(tf.shape(stop), _NOTHING)) if with_stop else ()
@@ -290,7 +291,10 @@ def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *
 
 
 def _read_prefix(stepper: Stepper, state: State, request: Request) -> tuple[tf.Tensor, State]:
-    """Reads the prefixes but their last ids, without predictions; returns these, `[N] int32`, and the state."""
+    """Reads all ids of each prefix except the last, without the output layer.
+
+    Returns the last ids, `[N] int32`, and the state before them.
+    """
     count = request.prefix_length - 1
 
     def body(t, state):
@@ -318,8 +322,8 @@ def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     return logit - largest_logit + tf.math.log(largest)
 
 
-def _at_least_1(counts: tf.Tensor) -> tf.Tensor:
-    """Returns the largest of `[N] int32`; 1 if that is less, so that a loop has a first step."""
+def _largest_or_1(counts: tf.Tensor) -> tf.Tensor:
+    """Returns the largest of `[N] int32`, but at least 1, so that a loop runs once and its arrays have an element."""
     return tf.maximum(tf.reduce_max(counts), 1)
 
 

@@ -38,12 +38,12 @@ class Rows(NamedTuple):
 
 
 class Stepper(NamedTuple):
-    """The two parts of a step, each for all rows."""
+    """`CharRNN.step` in two parts, so that a prefix can be read without the output layer."""
 
     read: Callable[[tf.Tensor, State], State]
     """`(ids [B] int32, state)` -> the new state."""
     logits: Callable[[State], tf.Tensor]
-    """The new state -> logits `[B, V]` of the next character."""
+    """The state after `read` -> logits `[B, V]` of the next character."""
 
 
 class CharRNN(tf.Module):

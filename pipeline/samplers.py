@@ -5,11 +5,12 @@ that reaches the fraction p of their sum, the nucleus (Holtzman et al. 2020). At
 
 How a character is drawn depends only on the knobs of its row:
 
-  neither   From all, by the first number.
-  top_p     From all, by the first number; if it is outside the nucleus, from the nucleus, by the second number. What
-            comes out has the probabilities of the nucleus, because both draws have. Most rows need no order of the
-            characters, which takes longer than all else.
-  top_k     From those kept, in order, by the second number.
+  neither   The draw is from all characters, by the first number.
+  top_p     The first draw is from all characters, by the first number. If it is outside the nucleus, a second draw is
+            from the nucleus, by the second number. The result has exactly the probabilities of the nucleus: an accepted
+            first draw has them, and a second draw has them, because its number is independent. At most a fraction
+            1 - p of the draws needs a sort, which is the slowest operation.
+  top_k     The draw is from those kept, sorted, by the second number.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-_FEW = 40  # put in order at first: of 1,260 characters this takes a fifth of the time of all
+_FEW = 40  # sorted first: for 128 rows of 1,260 characters this takes a fifth of the time of sorting all
 
 Draw = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """`(logits [N, V] float32, position int32)` -> ids `[N] int32`."""
@@ -39,7 +40,7 @@ def sampler(uniform: tf.Tensor, temperature: tf.Tensor, top_k: tf.Tensor, top_p:
     firsts, seconds = tf.split(tf.transpose(uniform, [1, 0, 2]), 2, axis=-1)
     fraction = tf.where(top_p < 1, top_p, float('inf'))
     knobs = top_k[:, tf.newaxis], fraction[:, tf.newaxis]
-    # A first draw is accepted if those that precede it have less than this fraction of the sum; with top_k none is.
+    # A first draw is accepted if the characters that precede it have less than this fraction of the sum. 0: never.
     accepted = tf.where(sampled & ordered, 0.0, fraction)[:, tf.newaxis]
     any_filtered = tf.reduce_any(sampled & (ordered | (top_p < 1)))
     branch = tf.where(tf.reduce_all(ordered | ~sampled), 2, tf.cast(any_filtered, tf.int32))
@@ -52,18 +53,20 @@ def sampler(uniform: tf.Tensor, temperature: tf.Tensor, top_k: tf.Tensor, top_p:
         def from_all() -> tuple[tf.Tensor, tf.Tensor]:
             return _draw_from_all(weights, tf.gather(firsts, position))
 
-        def in_order() -> tf.Tensor:
-            return _draw_in_order(logits, weights, tf.gather(seconds, position), *knobs)
+        def sorted_columns() -> tuple[tf.Tensor, ...]:
+            return logits, weights, tf.gather(seconds, position), *knobs
 
         def filtered() -> tf.Tensor:
             first, total = from_all()
+            # A product: to select the weights takes several times as long.
             precedes = tf.reduce_sum(weights * _precedes(logits, first), -1, keepdims=True)
             rejected = precedes >= accepted * total
-            columns = logits, weights, tf.gather(seconds, position), *knobs
+            columns = sorted_columns()
             return tf.cond(tf.reduce_any(rejected), lambda: redrawn(first, rejected, columns), lambda: first)
 
-        # A branch does only what the rows need. A row for which two of them suffice has the same from both.
-        return tf.reshape(tf.switch_case(branch, [lambda: from_all()[0], filtered, in_order]), [-1])
+        # A branch does only what the rows of the batch need. All that can serve a row return the same id for it.
+        branches = [lambda: from_all()[0], filtered, lambda: _draw_sorted(*sorted_columns())]
+        return tf.reshape(tf.switch_case(branch, branches), [-1])
 
     return draw
 
@@ -81,13 +84,16 @@ def _draw_from_all(weights: tf.Tensor, uniform: tf.Tensor) -> tuple[tf.Tensor, t
 
 
 def _redrawn(ids: tf.Tensor, rejected: tf.Tensor, columns: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns `ids`, `[N, 1]`, where those of rejected rows are drawn again: `columns` has the arguments for that."""
+    """Draws again for the rejected rows; returns all ids, `[N, 1]`.
+
+    `columns` has the arguments of `_draw_sorted` for all rows.
+    """
     rows = tf.where(tf.reshape(rejected, [-1]))
-    again = _draw_in_order(*(tf.gather(column, rows[:, 0]) for column in columns))
+    again = _draw_sorted(*(tf.gather(column, rows[:, 0]) for column in columns))
     return tf.tensor_scatter_nd_update(ids, rows, again)
 
 
-def _draw_in_order(
+def _draw_sorted(
     logits: tf.Tensor, weights: tf.Tensor, uniform: tf.Tensor, top_k: tf.Tensor, fraction: tf.Tensor
 ) -> tf.Tensor:
     """Returns ids `[N, 1]` of the k most likely characters, or of the most likely that reach a fraction of their sum.
@@ -126,6 +132,7 @@ def _precedes(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
 def _first_above(running: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Returns the first id at which `running` `[N, V]`, a running sum, exceeds `target` `[N, 1]`, as `[N, 1] int32`.
 
-    An id of weight 0 is never the first, because the sum does not change there.
+    An id of weight 0 is never the first, because the sum does not change there. Where the sum is not a number, it is
+    the last id, so that such a row does not fail the others.
     """
-    return tf.raw_ops.UpperBound(sorted_inputs=running, values=target)
+    return tf.minimum(tf.raw_ops.UpperBound(sorted_inputs=running, values=target), running.shape[-1] - 1)
