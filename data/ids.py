@@ -44,12 +44,12 @@ class Ids:
         return self[:].astype(dtype or np.int32, copy=False)
 
     def windows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Returns `length` ids from each of `starts`, `[B]`: `[B, length] int32`.
+        """Returns `length` ids from each of `starts`, `[...]`: `[..., length] int32`.
 
         Places outside the text are filled with arbitrary ids.
         """
-        found = np.zeros([len(starts), length], np.int32)
-        for row, start in zip(found, starts.tolist(), strict=True):
+        found = np.zeros([*starts.shape, length], np.int32)
+        for row, start in zip(found.reshape([-1, length]), starts.ravel().tolist(), strict=True):
             first, last = (min(max(place, 0), len(self)) for place in (start, start + length))
             row[first - start : last - start] = self._symbols(first, last)
         return self._table[found]

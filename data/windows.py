@@ -58,9 +58,9 @@ class Windows:
     def _row_length(self) -> int:
         return self.num_characters // self.batch_size
 
-    def offsets(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the start positions of the windows of global step `step` (scalar int64), `[B] int64`."""
-        epoch, index = step // self.steps_per_epoch, step % self.steps_per_epoch
+    def offsets(self, steps: tf.Tensor) -> tf.Tensor:
+        """Returns the start positions of the windows of global steps of one epoch, `[...] int64`: `[..., B] int64`."""
+        epoch, index = tf.reduce_max(steps) // self.steps_per_epoch, tf.expand_dims(steps % self.steps_per_epoch, -1)
         rows = tf.range(self.batch_size, dtype=tf.int64)
         if self.sampling == 'consecutive':
             return rows * self._row_length + index * self.num_steps
@@ -80,47 +80,31 @@ class Windows:
         seeds = tf.random.stateless_uniform(
             [2, 2], tf.stack([self.seed, epoch]), minval=None, maxval=None, dtype=tf.int64, alg='philox'
         )
+        shape, indices = tf.shape(indices), tf.reshape(indices, [-1])
         for seed in tf.unstack(seeds):
             shuffled = tf.random.experimental.index_shuffle(indices, seed, max_index=size - 1 + needs_another)
             if needs_another:
                 own = tf.random.experimental.index_shuffle(tf.constant([size], tf.int64), seed, max_index=size)
                 shuffled = tf.where(shuffled == size, own, shuffled)
             indices = shuffled
-        return indices
+        return tf.reshape(indices, shape)
 
-    def minibatch(self, ids: Ids, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns inputs and targets of global step `step`, both `[B, T] int32`, from a corpus of N characters.
+    def minibatches(self, ids: Ids, steps: tf.Tensor, rows: slice = slice(None)) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns inputs and targets of global steps of one epoch, both `[..., B, T] int32`; steps are `[...] int64`.
 
-        With C windows of context the inputs are `[B, (C+1)·T]`, and the targets belong to the last T inputs. Near the
-        start of a row the missing context is filled with arbitrary characters; callers ignore it.
+        With C windows of context the inputs are `[..., B, (C+1)·T]`, and the targets belong to the last T inputs. Near
+        the start of a row the missing context is filled with arbitrary characters; callers ignore it.
+
+        Args:
+          ids: a corpus of N characters.
+          steps: at least one.
+          rows: those to read of each minibatch; B is their number.
         """
         length = (self.context + 1) * self.num_steps + 1
-        starts = self.offsets(step) - self.context * self.num_steps
+        starts = self.offsets(steps)[..., rows] - self.context * self.num_steps
         characters = tf.numpy_function(ids.windows, [starts, length], tf.int32, stateful=False)
-        characters = tf.ensure_shape(characters, [self.batch_size, length])
-        return characters[:, :-1], characters[:, -self.num_steps :]
-
-
-def minibatches(
-    windows: Windows, ids: Ids, first_step: int, last_step: int, *, shard: int = 0, num_shards: int = 1
-) -> tf.data.Dataset:
-    """Returns the minibatches of the global steps `first_step` to `last_step - 1`, each `([B, T], [B, T]) int32`.
-
-    Worker `shard` of `num_shards` gets its B / num_shards rows of each minibatch.
-
-    Raises:
-      InputError: B is not a multiple of `num_shards`.
-    """
-    rows, rest = divmod(windows.batch_size, num_shards)
-    if rest:
-        raise InputError(f'batch_size={windows.batch_size} must be a multiple of num_shards={num_shards}.')
-
-    def shard_of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs, targets = windows.minibatch(ids, step)
-        own = slice(shard * rows, (shard + 1) * rows)
-        return inputs[own], targets[own]
-
-    return tf.data.Dataset.range(first_step, last_step).map(shard_of_step)
+        characters = tf.ensure_shape(characters, [*starts.shape, length])
+        return characters[..., :-1], characters[..., -self.num_steps :]
 
 
 def stacked(
@@ -134,30 +118,37 @@ def stacked(
     shard: int = 0,
     num_shards: int = 1,
 ) -> tf.data.Dataset:
-    """Returns the same minibatches in stacks of up to S = `stack_size`, one stack per compiled call.
+    """Returns the minibatches of the global steps `first_step` to `last_step - 1`, one stack per compiled call.
 
-    A stack ends at the end of an epoch, and at each step that is a multiple of one of `periods`. With shards, B is the
-    number of rows of a shard; see `minibatches`.
+    A stack has up to S = `stack_size` minibatches. It ends at the end of an epoch, and at each step that is a multiple
+    of one of `periods`. Each operation builds a whole stack, because many small operations would take time from the
+    training on a CPU.
+
+    Worker `shard` of `num_shards` gets its rows of each minibatch; B is their number.
 
     Yields `(inputs [S, B, (C+1)·T] int32, targets [S, B, T] int32, count [] int32)`. Zeros pad the stack after the
     first `count` minibatches, so that its shape is constant and the call is compiled once.
-    """
 
-    def between_ends(first: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+    Raises:
+      InputError: the rows of a minibatch are not a multiple of `num_shards`.
+    """
+    num_rows, rest = divmod(windows.batch_size, num_shards)
+    if rest:
+        raise InputError(f'batch_size={windows.batch_size} must be a multiple of num_shards={num_shards}.')
+    own_rows = slice(shard * num_rows, (shard + 1) * num_rows)
+
+    def next_steps(first: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         ends = [(first // period + 1) * period for period in {windows.steps_per_epoch, *periods}]
-        end = functools.reduce(tf.minimum, ends, tf.constant(last_step, tf.int64))
+        end = functools.reduce(tf.minimum, [*ends, first + stack_size], tf.constant(last_step, tf.int64))
         return end, (first, end)
 
-    def minibatches_between(first: tf.Tensor, end: tf.Tensor) -> tf.data.Dataset:
-        return minibatches(windows, ids, first, end, shard=shard, num_shards=num_shards).batch(stack_size)
-
-    def fill_up(inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        count = tf.shape(inputs)[0]
+    def stack(first: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        count = tf.cast(end - first, tf.int32)
         padding = [[0, stack_size - count], [0, 0], [0, 0]]
-        shape = [stack_size, windows.batch_size // num_shards]
+        inputs, targets = windows.minibatches(ids, tf.range(first, end), own_rows)
         return (
-            tf.ensure_shape(tf.pad(inputs, padding), [*shape, (windows.context + 1) * windows.num_steps]),
-            tf.ensure_shape(tf.pad(targets, padding), [*shape, windows.num_steps]),
+            tf.ensure_shape(tf.pad(inputs, padding), [stack_size, *inputs.shape[1:]]),
+            tf.ensure_shape(tf.pad(targets, padding), [stack_size, *targets.shape[1:]]),
             count,
         )
 
@@ -165,6 +156,6 @@ def stacked(
     # There is nothing to tune, and the tuner's thread sleeps for longer and longer: the end of the iterator, as on a
     # stop request, would wait for it, for up to a minute.
     options.autotune.enabled = False
-    ends = tf.data.Dataset.counter().scan(tf.constant(first_step, tf.int64), between_ends)
-    stacks = ends.take_while(lambda first, _: first < last_step).flat_map(minibatches_between)
-    return stacks.map(fill_up).prefetch(2).with_options(options)
+    steps = tf.data.Dataset.counter().scan(tf.constant(first_step, tf.int64), next_steps)
+    stacks = steps.take_while(lambda first, _: first < last_step).map(stack)
+    return stacks.prefetch(2).with_options(options)

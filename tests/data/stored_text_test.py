@@ -12,7 +12,7 @@ import pytest
 from data import stored_text
 from data.errors import InputError
 from data.ids import Ids
-from data.windows import Windows, minibatches
+from data.windows import Windows, stacked
 from tests.conftest import Pieces, stored
 
 LETTERS = 'ab \n分开🎵\U0010fffd'
@@ -102,12 +102,13 @@ def test_windows_from_the_file_are_those_from_memory(sampling, num_shards, conte
     windows = Windows(len(text), 4, 5, sampling, seed=3, context=context if sampling == 'consecutive' else 0)
     for shard in range(num_shards):
         found, expected = (
-            list(minibatches(windows, one, 0, 23, shard=shard, num_shards=num_shards).as_numpy_iterator())
+            stacked(windows, one, 0, 23, stack_size=9, shard=shard, num_shards=num_shards).as_numpy_iterator()
             for one in (in_file, in_memory)
         )
-        for (x, y), (expected_x, expected_y) in zip(found, expected, strict=True):
+        for (x, y, count), (expected_x, expected_y, expected_count) in zip(found, expected, strict=True):
+            assert count == expected_count
             np.testing.assert_array_equal(y, expected_y)
-            np.testing.assert_array_equal(x[:, -5:], expected_x[:, -5:])
+            np.testing.assert_array_equal(x[..., -5:], expected_x[..., -5:])
 
 
 def test_window_beyond_the_ends_holds_the_ids_within():

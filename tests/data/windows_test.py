@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from data.errors import InputError
 from data.ids import Ids
-from data.windows import Windows, minibatches, stacked
+from data.windows import Windows, stacked
 
 Minibatches = list[tuple[np.ndarray, np.ndarray]]
 
@@ -22,9 +22,14 @@ def _places(ids: np.ndarray) -> np.ndarray:
     return (ids - 7) // 10
 
 
-def _stream(windows: Windows, first_step: int, last_step: int, **shard: int) -> Minibatches:
+def _stream(windows: Windows, first_step: int, last_step: int) -> Minibatches:
     ids = Ids.of(_ids(windows.num_characters))
-    return list(minibatches(windows, ids, first_step, last_step, **shard).as_numpy_iterator())
+    steps = tf.range(first_step, last_step, dtype=tf.int64)
+    return [tuple(part.numpy() for part in windows.minibatches(ids, step)) for step in steps]
+
+
+def _unstacked(stacks: tf.data.Dataset) -> Minibatches:
+    return [(inputs[i], targets[i]) for inputs, targets, count in stacks.as_numpy_iterator() for i in range(count)]
 
 
 def _epochs(windows: Windows, num_epochs: int) -> list[Minibatches]:
@@ -137,23 +142,6 @@ def test_orders_do_not_repeat_after_256_epochs_or_seeds(seed, epoch):
     )
 
 
-@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-@pytest.mark.parametrize('first_step', [1, 5, 6, 17])
-def test_range_started_later_yields_the_same_minibatches(sampling, first_step):
-    windows = Windows(100, 3, 5, sampling, seed=4)  # 6 minibatches an epoch, by either sampling
-    assert windows.steps_per_epoch == 6
-    _assert_same(_stream(windows, first_step, 20), _stream(windows, 0, 20)[first_step:])
-
-
-@pytest.mark.parametrize('sampling', ['random', 'consecutive'])
-def test_minibatch_of_a_step_needs_no_pipeline(sampling):
-    windows = Windows(100, 3, 5, sampling, seed=4)
-    alone = [
-        tuple(x.numpy() for x in windows.minibatch(Ids.of(_ids(100)), tf.constant(step, tf.int64))) for step in range(8)
-    ]
-    _assert_same(alone, _stream(windows, 0, 8))
-
-
 def test_same_seed_gives_the_same_stream():
     _assert_same(_stream(Windows(201, 4, 5, seed=3), 0, 30), _stream(Windows(201, 4, 5, seed=3), 0, 30))
 
@@ -171,8 +159,11 @@ def test_next_seed_is_not_the_next_epoch():
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])
 @pytest.mark.parametrize('num_shards', [1, 2, 3, 6])
 def test_shards_are_rows_of_the_whole_minibatch(sampling, num_shards):
-    windows = Windows(200, 6, 5, sampling)
-    shards = [_stream(windows, 3, 9, shard=shard, num_shards=num_shards) for shard in range(num_shards)]
+    windows, ids = Windows(200, 6, 5, sampling), Ids.of(_ids(200))
+    shards = [
+        _unstacked(stacked(windows, ids, 3, 9, stack_size=4, shard=shard, num_shards=num_shards))
+        for shard in range(num_shards)
+    ]
     joined = [
         tuple(np.concatenate(parts) for parts in zip(*minibatch, strict=True))
         for minibatch in zip(*shards, strict=True)
@@ -183,7 +174,7 @@ def test_shards_are_rows_of_the_whole_minibatch(sampling, num_shards):
 
 def test_shards_of_different_sizes_are_refused():
     with pytest.raises(InputError, match=re.escape('batch_size=6 must be a multiple of num_shards=4')):
-        minibatches(Windows(200, 6, 5), Ids.of(_ids(200)), 0, 1, num_shards=4)
+        stacked(Windows(200, 6, 5), Ids.of(_ids(200)), 0, 1, stack_size=1, num_shards=4)
 
 
 @pytest.mark.parametrize('sampling', ['random', 'consecutive'])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from data.ids import Ids
 from data.vocabulary import Vocabulary
-from data.windows import Windows, minibatches, stacked
+from data.windows import Windows, stacked
 from pipeline import devices
 from pipeline import trainer as trainer_module
 from pipeline.checkpoints import Checkpoints
@@ -32,6 +32,11 @@ def _trainer(sampling: str = 'random', *, model: dict | None = None, num_epochs:
     windows = Windows(len(TEXT), B, T, sampling, seed=1, context=config.get('bptt_windows', 1) - 1)
     model = CharRNN(ModelConfig(**{'hidden_size': H, 'init_scale': 0.1} | (model or {})), len(set(TEXT)), seed=1)
     return Trainer(model, windows, TrainingConfig(**{'jit': False, 'num_epochs': num_epochs} | config))
+
+
+def _minibatches(windows: Windows, first_step: int, last_step: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    steps = tf.range(first_step, last_step, dtype=tf.int64)
+    return [tuple(part.numpy() for part in windows.minibatches(IDS, step)) for step in steps]
 
 
 def _weights(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -63,7 +68,7 @@ def test_updates_equal_the_equations(sampling, jit, clip_norm, monkeypatch):
     progress = next(iter(trainer.train(IDS)))
 
     losses, norms, state = [], [], (np.zeros([B, H]),)
-    for inputs, targets in minibatches(trainer.windows, IDS, 0, 3).as_numpy_iterator():
+    for inputs, targets in _minibatches(trainer.windows, 0, 3):
         before = state if sampling == 'consecutive' else (np.zeros([B, H]),)
         loss, gradients, state = oracle.loss_and_gradients(truth, inputs, targets, before)
         truth = oracle.clipped_sgd(truth, gradients, 20.0, clip_norm)
@@ -91,7 +96,7 @@ def test_learning_rate_falls_over_all_minibatches_of_the_run(monkeypatch):
     rates = first * np.where(numbers < rising, (numbers + 1) / rising, cosine)
     truth, zero = {name: value.astype(float) for name, value in _weights(trainer).items()}, (np.zeros([B, H]),)
     progress = _run(trainer)
-    batches = minibatches(trainer.windows, IDS, 0, num_updates).as_numpy_iterator()
+    batches = _minibatches(trainer.windows, 0, num_updates)
     for rate, (inputs, targets) in zip(rates, batches, strict=True):
         _, gradients, _ = oracle.loss_and_gradients(truth, inputs, targets, zero)
         truth = oracle.clipped_sgd(truth, gradients, rate, trainer.config.clip_norm)
@@ -339,7 +344,7 @@ def test_averaging_does_not_change_training():
 def test_reset_rows_start_from_a_zero_state():
     """At a rate of almost 1 every row is reset."""
     state = (tf.random.stateless_normal([B, H], [1, 2]),)
-    inputs, targets = next(iter(minibatches(_trainer().windows, IDS, 0, 1)))
+    [(inputs, targets)] = _minibatches(_trainer().windows, 0, 1)
     always, never = _trainer('consecutive', state_reset_rate=1 - 1e-12), _trainer('consecutive')
     zero, step = never.model.zero_state(B), tf.constant(0)
     carried, *_ = never.updates.loss_and_gradients(inputs, targets, state, step)
@@ -351,7 +356,7 @@ def test_reset_rows_start_from_a_zero_state():
 def test_context_windows_of_reset_rows_start_from_a_zero_state():
     """The state that is carried on is the one after the first context window, read from zero."""
     trainer = _trainer('consecutive', bptt_windows=2, state_reset_rate=1 - 1e-12)
-    inputs, targets = next(iter(minibatches(trainer.windows, IDS, 1, 2)))
+    [(inputs, targets)] = _minibatches(trainer.windows, 1, 2)
     state = (tf.random.stateless_normal([B, H], [1, 2]),)
     *_, carried = trainer.updates.loss_and_gradients(inputs, targets, state, tf.constant(1))
     _, expected = trainer.model(inputs[:, :T], trainer.model.zero_state(B))
