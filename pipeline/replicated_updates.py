@@ -59,13 +59,12 @@ class ReplicatedUpdates:
         """Returns loss and norm of the minibatch, its clipped gradients, and the next state of the rows."""
         first = self._replicas.local_index() * self._num_rows
         rows = slice(first, first + self._num_rows)
-        context, count = tf.distribute.get_replica_context(), self._replicas.count
+        context = tf.distribute.get_replica_context()
         first_of_all = self._replicas.index() * self._num_rows
         loss, gradients, state = self._compiled(inputs[rows], targets[rows], state, step, first_of_all)
-        parts = [part / count for part in (loss, *gradients)]
-        loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
-        norm, gradients = self._updates.clipped(gradients)
-        return loss, norm, gradients, state
+        loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
+        norm = tf.linalg.global_norm(gradients)
+        return loss, norm, self._updates.clipped(gradients, norm), state
 
     def _of_rows(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State, step: tf.Tensor, first: tf.Tensor

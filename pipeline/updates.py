@@ -1,7 +1,5 @@
 """The updates of a model: gradient, clipping, optimizer; many of them in one call."""
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
@@ -39,12 +37,13 @@ class Updates:
     def loss_and_gradients(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State, step: tf.Tensor, rows: Rows | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
-        """Returns the mean loss, its gradients and the next state, of one minibatch or of some of its rows.
+        """Returns the mean loss of a minibatch, its gradients and the next state; of some rows, their share of them.
 
         Inputs are `[B, (C+1)·T]`. The gradient of the last window's loss flows back through the C context windows,
         which are read again from the state before them. At the start of an epoch there are fewer than C.
-        `rows`: the rows of the minibatch that these are; None: all.
+        `rows`: the rows of the minibatch that these are; None: all. The shares of all rows add up to the mean.
         """
+        share = inputs.shape[0] / rows.total if rows else 1.0
         *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
         following = None
         with tf.GradientTape() as tape:
@@ -57,17 +56,16 @@ class Updates:
                 if following is None:
                     following = state
             logits, last = self.model(own, self._reset(state, step, rows), self._dropout_seed(step), rows)
-            loss = cross_entropy(logits, targets)
+            loss = cross_entropy(logits, targets) * share
         # The gradient of the gather is IndexedSlices with unsummed rows, so its norm would be wrong: make it dense.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
         return loss, gradients, last if following is None else following
 
-    def clipped(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Returns the global norm of the gradients, before clipping, and the clipped gradients."""
-        norm = tf.linalg.global_norm(gradients)
-        if self.config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)
-        return norm, gradients
+    def clipped(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the clipped gradients; `norm` is their global norm before."""
+        if not self.config.clip_norm:
+            return gradients
+        return tf.clip_by_global_norm(gradients, self.config.clip_norm, use_norm=norm)[0]
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         """Changes the weights."""
@@ -101,8 +99,9 @@ class CompiledUpdates:
     """Many updates on one device, in one call.
 
     XLA runs most operations of a compiled function on one core of a CPU. So the rows of a minibatch can be divided into
-    groups: one compiled function computes the gradients of each group, all at the same time, and another one applies
-    their mean. Without groups the whole call is one compiled function.
+    groups: one compiled function computes the gradients of each group, all at the same time. TensorFlow adds them and
+    computes their norm on all cores. Another compiled function applies them. Without groups the whole call is one
+    compiled function.
     """
 
     def __init__(self, updates: Updates, num_groups: int = 1):
@@ -114,7 +113,7 @@ class CompiledUpdates:
         self._loss_and_gradients = tf.function(self._of_group, jit_compile=jit, autograph=False)
         self._alone = tf.function(lambda *args: self._loss_and_gradients(*args), autograph=False)
         self._has_run = False
-        self._update = tf.function(self._by_mean, jit_compile=jit, autograph=False)
+        self._update = tf.function(self._apply_if_finite, jit_compile=jit, autograph=False)
         self._call = tf.function(self._in_graph, jit_compile=jit and num_groups == 1, autograph=False)
 
     def __call__(
@@ -144,8 +143,11 @@ class CompiledUpdates:
             before = state if carried else updates.model.zero_state(windows.batch_size)
             step, minibatch = updates.step, (inputs[s], targets[s], before)
             found = [self._loss_and_gradients(step, *self._rows(minibatch, n)) for n in range(self._num_groups)]
-            losses_of_groups, gradients, states = zip(*found, strict=True)
-            loss, norm, finite = self._update(losses_of_groups, gradients)
+            losses_of_groups, gradients_of_groups, states = zip(*found, strict=True)
+            loss = tf.add_n(losses_of_groups)
+            gradients = [tf.add_n(parts) for parts in zip(*gradients_of_groups, strict=True)]
+            norm = tf.linalg.global_norm(gradients)
+            finite = self._update(loss, norm, gradients)
             state = tuple(tf.concat(parts, 0) for parts in zip(*states, strict=True))
             return s + 1, finite, state, losses.write(s, loss), norms.write(s, norm)
 
@@ -171,18 +173,11 @@ class CompiledUpdates:
         rows = Rows(first, self._updates.windows.batch_size) if self._num_groups > 1 else None
         return self._updates.loss_and_gradients(inputs, targets, state, step, rows)
 
-    def _by_mean(
-        self, losses: Sequence[tf.Tensor], gradients: Sequence[list[tf.Tensor]]
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Applies the mean of the gradients of all groups, unless the loss or the norm is not finite.
-
-        Returns the loss, the norm, and whether they are finite.
-        """
-        loss = _mean(losses)
-        norm, clipped = self._updates.clipped([_mean(parts) for parts in zip(*gradients, strict=True)])
+    def _apply_if_finite(self, loss: tf.Tensor, norm: tf.Tensor, gradients: list[tf.Tensor]) -> tf.Tensor:
+        """Applies the gradients, whose global norm is `norm`, unless loss or norm is not finite; returns whether."""
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-        tf.cond(finite, lambda: self._apply(clipped), lambda: tf.constant(False))
-        return loss, norm, finite
+        clipped = self._updates.clipped(gradients, norm)
+        return tf.cond(finite, lambda: self._apply(clipped), lambda: tf.constant(False))
 
     def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         self._updates.apply(gradients)
@@ -190,7 +185,3 @@ class CompiledUpdates:
         for mean, weight in pairs:
             mean.assign_add((weight - mean) / count)
         return tf.constant(True)
-
-
-def _mean(parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n(parts) / len(parts)
