@@ -258,7 +258,7 @@ def _product_with(matrix: tf.Tensor) -> Product:
 
 def _compiled_product_with(matrix: tf.Tensor) -> Product:
     """Returns the product with `matrix`, `[I, J]`, which it stores as XLA multiplies by it faster in a loop."""
-    if not devices.shares_products(min(matrix.shape)):
+    if not devices.stores_transposed(min(matrix.shape)):
         return _product_with(matrix)
     transposed = tf.transpose(matrix)
     return lambda values: tf.matmul(values, transposed, transpose_b=True)

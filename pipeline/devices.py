@@ -8,6 +8,8 @@ import tensorflow as tf
 _DRIVERS = ('/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1')
 """Files that an NVIDIA driver provides, the second on Windows. The Makefile looks for them, too."""
 
+_CPU_INFO = pathlib.Path('/proc/cpuinfo')
+
 _FEWEST_ROWS = 16
 """Rows of each of two groups that two cores of a CPU work on: a product of fewer rows takes hardly less time."""
 
@@ -60,10 +62,18 @@ def shares_products(hidden_size: int) -> bool:
     """Returns whether both cores of a CPU share each product of a step.
 
     The weights of 1,024 hidden units (4 MB) do not fit the cache of a core, so two groups of rows would read them
-    twice. In training they are transposed, because the numbers of a column, which are 4,096 bytes apart, displace one
-    another from the cache.
+    twice.
     """
     return hidden_size >= _LARGE
+
+
+def stores_transposed(hidden_size: int) -> bool:
+    """Returns whether the loops of training multiply faster by transposed weights.
+
+    The numbers of a column of large weights are 4,096 bytes apart, so that they displace one another from the cache of
+    Intel's CPUs. On AMD's they do not, and the transposed product takes longer (docs/performance.md).
+    """
+    return shares_products(hidden_size) and _CPU_INFO.exists() and 'GenuineIntel' in _CPU_INFO.read_text('utf-8')
 
 
 def num_row_groups(batch_size: int, hidden_size: int) -> int:

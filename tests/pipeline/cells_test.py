@@ -70,9 +70,9 @@ def _values_and_gradients(unroll, arguments):
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('num_steps', [1, T])
-@pytest.mark.parametrize('how', ['eager', 'graph', 'xla', 'xla, shared products'])
+@pytest.mark.parametrize('how', ['eager', 'graph', 'xla', 'xla, transposed weights'])
 def test_written_out_gradient_equals_autodiff(kind, num_steps, how, monkeypatch):
-    monkeypatch.setattr(devices, '_LARGE', H if 'shared' in how else H + 1)
+    monkeypatch.setattr(devices, 'stores_transposed', lambda size: 'transposed' in how)
     cell = cells.make(*kind)
     arguments = _arguments(cell, num_steps)
 

@@ -91,6 +91,23 @@ def test_two_cores_of_a_cpu_have_rows(monkeypatch, cores, batch_size, hidden_siz
     assert devices.num_row_groups(batch_size, hidden_size) == expected
 
 
+@pytest.mark.parametrize(
+    ('info', 'hidden_size', 'expected'),
+    [
+        ('vendor_id\t: GenuineIntel\n', 1024, True),
+        ('vendor_id\t: GenuineIntel\n', 1023, False),
+        ('vendor_id\t: AuthenticAMD\n', 1024, False),
+        (None, 1024, False),  # no such file, as on a Mac
+    ],
+)
+def test_large_weights_are_transposed_on_cpus_of_intel(monkeypatch, tmp_path, info, hidden_size, expected):
+    path = tmp_path / 'cpuinfo'
+    if info:
+        path.write_text(info)
+    monkeypatch.setattr(devices, '_CPU_INFO', path)
+    assert devices.stores_transposed(hidden_size) == expected
+
+
 def test_gpu_has_all_rows_together(gpus, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)))
     assert devices.num_row_groups(64, 256) == 1

@@ -124,7 +124,7 @@ def test_single_steps_equal_a_window(model, ids):
 
 def test_graph_of_a_step_is_fast(model, monkeypatch):
     """Streams run it for each character: large weights are not arranged, and no bias would be joined to a product."""
-    monkeypatch.setattr(devices, '_LARGE', H)
+    monkeypatch.setattr(devices, 'stores_transposed', lambda size: True)
     state = [tf.TensorSpec([None, H]) for _ in model.zero_state(1)]
     graph = tf.function(model.step).get_concrete_function(tf.TensorSpec([None], tf.int32), state).graph
     operations = graph.get_operations()
