@@ -122,7 +122,10 @@ class Trainer(tf.Module):
             # The mean of the weights, in a model of its own; None: without averaging.
             averages = bool(config.average_from_epoch)
             self.averaged = CharRNN(model.config, model.vocabulary_size, config.seed) if averages else None
-        self._schedule = optimizers.schedule(config, last_step)
+        # Compiled, because its operations take a millisecond one by one.
+        self._learning_rate = tf.function(
+            optimizers.schedule(config, last_step), [tf.TensorSpec([], tf.int64)], autograph=False
+        )
         self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
         with tf.device(HOST):
             # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
@@ -310,7 +313,7 @@ class Trainer(tf.Module):
         step = first_step + count
         *point_sums, num_of_point = self.point_sums.numpy()
         with tf.device(HOST):
-            learning_rate = float(self._schedule(step - 1))
+            learning_rate = float(self._learning_rate(tf.constant(step - 1, tf.int64)))
         return Progress(
             step=step,
             epoch=first_step // per_epoch + 1,
