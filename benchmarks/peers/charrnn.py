@@ -25,12 +25,12 @@ def main(path: str) -> None:
     trainer = Trainer(model, windows, config.training)
     for variable in model.trainable_variables:
         np.testing.assert_array_equal(variable.numpy(), task.weights[variable.name.partition(':')[0]])
-    seconds, first_end = [0.0] * num_epochs, 0.0
+    ends = [time.monotonic()]
     for progress in trainer.train(Ids.of(task.ids)):
-        seconds[progress.epoch - 1] += progress.seconds
-        if progress.epoch == 1 and progress.epoch_ended:
-            first_end = time.monotonic()
-    report(task, f'charrnn, TensorFlow {tf.__version__}', seconds, progress.epoch_means.loss, first_end)
+        if progress.epoch_ended:
+            ends.append(time.monotonic())
+    seconds = np.diff(ends).tolist()
+    report(task, f'charrnn, TensorFlow {tf.__version__}', seconds, progress.epoch_means.loss, ends[1])
 
 
 if __name__ == '__main__':
