@@ -157,9 +157,10 @@ def _gru_split(w_hh: tf.Tensor) -> Tensors:
 def _gru_forward(projected: tf.Tensor, state: State, products: tuple[Product, ...]) -> tuple[State, tf.Tensor]:
     (hidden,), (by_zr, by_h) = state, products
     size = hidden.shape[-1]
-    update_reset = tf.sigmoid(projected[:, : 2 * size] + by_zr(hidden))
+    projected_gates, projected_candidate = tf.split(projected, [2 * size, size], -1)
+    update_reset = tf.sigmoid(projected_gates + by_zr(hidden))
     update, reset = tf.split(update_reset, 2, -1)
-    candidate = tf.tanh(projected[:, 2 * size :] + by_h(reset * hidden))
+    candidate = tf.tanh(projected_candidate + by_h(reset * hidden))
     return (update * hidden + (1 - update) * candidate,), tf.concat([update_reset, candidate], -1)
 
 
