@@ -37,11 +37,12 @@ class Updates:
     def loss_and_gradients(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State, step: tf.Tensor, rows: Rows | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
-        """Returns the mean loss of a minibatch, its gradients and the next state; of some rows, their share of them.
+        """Returns the mean loss of a minibatch, its gradients and the next state.
 
         Inputs are `[B, (C+1)·T]`. The gradient of the last window's loss flows back through the C context windows,
         which are read again from the state before them. At the start of an epoch there are fewer than C.
-        `rows`: the rows of the minibatch that these are; None: all. The shares of all rows add up to the mean.
+        `rows`: the rows of the minibatch that these are; None: all. The loss and the gradients of some rows are their
+        share of the mean: the shares of all rows add up to it.
         """
         share = inputs.shape[0] / rows.total if rows else 1.0
         *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
