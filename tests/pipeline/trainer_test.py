@@ -405,6 +405,21 @@ def test_divergence_stops_before_the_bad_update():
     assert all(np.all(np.isfinite(value)) for value in _weights(trainer).values())
 
 
+@pytest.mark.parametrize('num_groups', [1, 2])
+def test_no_update_follows_one_whose_loss_is_not_finite(num_groups):
+    """Only the second minibatch has the character whose weights are not numbers."""
+    trainer = _trainer()
+    bad = len(set(TEXT)) - 1
+    w_xh = trainer.model.layers[0].w_xh
+    w_xh.assign(tf.tensor_scatter_nd_update(w_xh, [[bad]], [[np.nan] * H]))
+    inputs = np.zeros([3, B, T], np.int32)
+    inputs[1, -1, -1] = bad
+    train, state = CompiledUpdates(trainer.updates, num_groups), trainer.model.zero_state(B)
+    losses, norms, _ = train(tf.constant(inputs), tf.zeros([3, B, T], tf.int32), tf.constant(3), state)
+    assert np.isfinite(losses).tolist() == np.isfinite(norms).tolist() == [True, False, True]
+    assert (float(losses[2]), float(norms[2]), trainer.step) == (0, 0, 1)
+
+
 @pytest.mark.parametrize(
     ('model', 'windows', 'expected'),
     [
