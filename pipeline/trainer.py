@@ -126,7 +126,8 @@ class Trainer(tf.Module):
         self._learning_rate = tf.function(
             optimizers.schedule(config, last_step), [tf.TensorSpec([], tf.int64)], autograph=False
         )
-        self.state = tuple(tf.Variable(part) for part in model.zero_state(windows.batch_size))
+        self._zero_state = model.zero_state(windows.batch_size)
+        self.state = tuple(tf.Variable(part) for part in self._zero_state)
         with tf.device(HOST):
             # Sums over the epoch so far: loss, norm, clipped minibatches. A resumed epoch continues them.
             self.epoch_sums = tf.Variable(tf.zeros([3], tf.float64))
@@ -197,7 +198,8 @@ class Trainer(tf.Module):
         )
         if self._is_unreported:
             first_step = (self.step - 1) // per_epoch * per_epoch
-            progress = self._progress(first_step, self.step - first_step, self.epoch_sums.numpy(), seconds=0.0)
+            sums = self.epoch_sums.numpy(), self.point_sums.numpy()
+            progress = self._progress(first_step, self.step - first_step, *sums, seconds=0.0)
             yield from self._yielded(dataclasses.replace(progress, num_characters=0), should_stop)
         if self.time_limit:
             self.time_limit.start()
@@ -283,35 +285,32 @@ class Trainer(tf.Module):
         self.point_sums.assign(tf.zeros_like(self.point_sums))
 
     def _train_call(self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, start: float) -> Progress:
-        first_step, per_epoch = self.step, self.windows.steps_per_epoch
-        if first_step % per_epoch == 0:
-            self._start_epoch()
-        losses, norms, state = self._train(inputs, targets, count, tuple(part.value() for part in self.state))
+        first_step = self.step
+        starts_epoch = first_step % self.windows.steps_per_epoch == 0
+        before = self._zero_state if starts_epoch else tuple(part.value() for part in self.state)
+        losses, norms, state = self._train(inputs, targets, count, before)
         losses, norms = losses.numpy()[: int(count)], norms.numpy()[: int(count)]
         self._check_finite(losses, norms, first_step)
         for variable, value in zip(self.state, state, strict=True):
-            variable.assign(value)
+            variable.assign(value, read_value=False)
         # One by one, so that the sums do not depend on how the epoch is divided into calls.
-        sums, point_sums = self.epoch_sums.numpy(), self.point_sums.numpy()
+        sums = np.zeros(3) if starts_epoch else self.epoch_sums.numpy()
+        point_sums = self.point_sums.numpy()
         for loss, norm in zip(losses, norms, strict=True):
             own = [loss, norm, norm > self.config.clip_norm > 0]
             sums += own
             point_sums += [*own, 1]
-        self.epoch_sums.assign(sums)
-        self.point_sums.assign(point_sums)
+        self.epoch_sums.assign(sums, read_value=False)
+        self.point_sums.assign(point_sums, read_value=False)
         if self.time_limit:
             self.time_limit.note(self.step)
-        return self._progress(first_step, len(losses), sums, self._clock() - start)
+        return self._progress(first_step, len(losses), sums, point_sums, self._clock() - start)
 
-    def _start_epoch(self) -> None:
-        self.epoch_sums.assign(tf.zeros_like(self.epoch_sums))
-        for part in self.state:
-            part.assign(tf.zeros_like(part))
-
-    def _progress(self, first_step: int, count: int, sums: np.ndarray, seconds: float) -> Progress:
+    def _progress(
+        self, first_step: int, count: int, sums: np.ndarray, point_sums: np.ndarray, seconds: float
+    ) -> Progress:
         per_epoch = self.windows.steps_per_epoch
         step = first_step + count
-        *point_sums, num_of_point = self.point_sums.numpy()
         with tf.device(HOST):
             learning_rate = float(self._learning_rate(tf.constant(step - 1, tf.int64)))
         return Progress(
@@ -320,7 +319,7 @@ class Trainer(tf.Module):
             epoch_ended=step % per_epoch == 0 or step >= self.last_step,
             may_be_due=self._call_ends_at(step),
             epoch_means=Means(*(sums / (first_step % per_epoch + count)).tolist()),
-            point_means=Means(*(np.array(point_sums) / max(num_of_point, 1)).tolist()),
+            point_means=Means(*(point_sums[:-1] / max(point_sums[-1], 1)).tolist()),
             learning_rate=learning_rate,
             num_characters=count * self.windows.batch_size * self.windows.num_steps,
             seconds=seconds,
