@@ -18,6 +18,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from pipeline import devices
+from pipeline.weight_gradients import WeightProduct, factors, multiplied
 
 State = tuple[tf.Tensor, ...]
 Tensors = tuple[tf.Tensor, ...]
@@ -40,36 +41,43 @@ class Cell:
     backward: Callable[[State, Tensors, tuple[Product, ...]], tuple[State, tf.Tensor]]
     """`(d(new state), derivatives, products with the transposed weights)` of one step -> d(previous state), and
     d(pre-activations) `[B, G·H]`."""
-    weight_gradient: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    """`(previous hidden states, gates, d(pre-activations))` of all T steps -> d(w_hh) `[H, G·H]`."""
     split: Callable[[tf.Tensor], Tensors] = lambda w_hh: (w_hh,)
-    """`w_hh [H, G·H]` -> the matrices that one step multiplies by."""
+    """`w_hh [H, G·H]` -> the matrices that one step multiplies by, blocks of columns."""
+    inputs: Callable[[tf.Tensor, tf.Tensor], Tensors] = lambda before, gates: (before,)
+    """`(previous hidden states, gates)` of all T steps -> what each of these matrices multiplies, `[T, B, H]`."""
 
     def products(self, w_hh: tf.Tensor) -> tuple[Product, ...]:
         """Returns the products of one step with `w_hh`. Called once, before a loop, it splits the weights once."""
         return tuple(map(_product_with, self.split(w_hh)))
 
-    def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """Runs T steps over `projected`, `[T, B, G·H]`; returns the outputs `[T, B, H]` and the last state."""
+    def unroll(self, projected: tf.Tensor, state: State, w_hh: tf.Variable) -> tuple[tf.Tensor, State, WeightProduct]:
+        """Runs T steps over `projected`, `[T, B, G·H]`.
+
+        Returns the outputs `[T, B, H]`, the last state, and the product with `w_hh`, which may also be a tensor.
+        """
 
         @tf.custom_gradient
         def unrolled(projected, w_hh, *state):
             weights = self.split(w_hh)
             last, states, gates = self._forward_loop(projected, state, tuple(map(_compiled_product_with, weights)))
 
-            def gradient(d_outputs, *d_last):
-                before = tuple(
-                    tf.concat([s[tf.newaxis], all_s[:-1]], 0) for s, all_s in zip(state, states, strict=True)
-                )
+            def gradient(d_outputs, _, *d_last):
+                before = tuple(_before(*parts) for parts in zip(state, states, strict=True))
                 derivatives = self.derivatives(states, before, gates)
                 products = tuple(_compiled_product_with(tf.transpose(matrix)) for matrix in weights)
                 d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, products)
-                return d_pre, self.weight_gradient(before[0], gates, d_pre), *d_state
+                d_w_hh = factors(self._product(w_hh, before[0], gates, projected), d_pre)
+                return d_pre, multiplied(d_w_hh), *d_state
 
-            return (states[0], *last), gradient
+            return (states[0], gates, *last), gradient
 
-        outputs, *last = unrolled(projected, w_hh, *state)
-        return outputs, tuple(last)
+        outputs, gates, *last = unrolled(projected, w_hh, *state)
+        return outputs, tuple(last), self._product(w_hh, _before(state[0], outputs), gates, projected)
+
+    def _product(self, w_hh: tf.Variable, before: tf.Tensor, gates: tf.Tensor, projected: tf.Tensor) -> WeightProduct:
+        """Returns the product with `w_hh` in all T steps; `projected` has the gradient of the pre-activations."""
+        widths = tuple(matrix.shape[-1] for matrix in self.split(w_hh))
+        return WeightProduct(w_hh, self.inputs(before, gates), widths, projected)
 
     def _forward_loop(
         self, projected: tf.Tensor, state: State, products: tuple[Product, ...]
@@ -130,13 +138,7 @@ def _rnn(activate: Callable[[tf.Tensor], tf.Tensor], derivative: Callable[[tf.Te
         forward=forward,
         derivatives=lambda states, before, gates: (derivative(states[0]),),
         backward=backward,
-        weight_gradient=_one_product,
     )
-
-
-def _one_product(before: tf.Tensor, gates: tf.Tensor, d_pre: tf.Tensor) -> tf.Tensor:
-    del gates
-    return tf.matmul(_rows(before), _rows(d_pre), transpose_a=True)
 
 
 _RNN = {
@@ -185,12 +187,10 @@ def _gru_backward(d_state: State, derivatives: Tensors, products: tuple[Product,
     return (d_before,), tf.concat([d_update_reset, d_candidate], -1)
 
 
-def _gru_weight_gradient(before: tf.Tensor, gates: tf.Tensor, d_pre: tf.Tensor) -> tf.Tensor:
-    """Two products: the weights of the gates multiply H, those of the candidate R H."""
+def _gru_inputs(before: tf.Tensor, gates: tf.Tensor) -> Tensors:
+    """The weights of Z and R multiply H, those of the candidate R H."""
     size = before.shape[-1]
-    kept = gates[..., size : 2 * size] * before
-    d_zr = tf.matmul(_rows(before), _rows(d_pre[..., : 2 * size]), transpose_a=True)
-    return tf.concat([d_zr, tf.matmul(_rows(kept), _rows(d_pre[..., 2 * size :]), transpose_a=True)], -1)
+    return before, gates[..., size : 2 * size] * before
 
 
 _GRU = Cell(
@@ -199,8 +199,8 @@ _GRU = Cell(
     forward=_gru_forward,
     derivatives=_gru_derivatives,
     backward=_gru_backward,
-    weight_gradient=_gru_weight_gradient,
     split=_gru_split,
+    inputs=_gru_inputs,
 )
 
 
@@ -248,7 +248,6 @@ _LSTM = Cell(
     forward=_lstm_forward,
     derivatives=_lstm_derivatives,
     backward=_lstm_backward,
-    weight_gradient=_one_product,
 )
 
 
@@ -273,6 +272,6 @@ def _array_of(sequence: tf.Tensor) -> tf.TensorArray:
     return _array(sequence.shape[0], sequence.shape[1:]).unstack(sequence)
 
 
-def _rows(sequence: tf.Tensor) -> tf.Tensor:
-    """`[T, B, ...]` -> `[T·B, ...]`."""
-    return tf.reshape(sequence, [-1, sequence.shape[-1]])
+def _before(first: tf.Tensor, sequence: tf.Tensor) -> tf.Tensor:
+    """Returns what precedes each step of a sequence, `[T, ...]`: `first`, then all but the last."""
+    return tf.concat([first[tf.newaxis], sequence[:-1]], 0)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipeline import cells
+from pipeline import cells, weight_gradients
 from pipeline.cells import State
 from pipeline.config import ModelConfig
 from pipeline.devices import HOST
+from pipeline.weight_gradients import WeightProduct
 
 
 class Layer(NamedTuple):
@@ -35,6 +36,17 @@ class Rows(NamedTuple):
     """Scalar int32."""
     total: int
     """Rows of the minibatch."""
+
+
+class Forward(NamedTuple):
+    """What a model makes of T characters per row."""
+
+    logits: tf.Tensor
+    """`[T, B, V]`, time-major."""
+    state: State
+    """The last one."""
+    products: list[WeightProduct]
+    """All products with weights but those with tied embeddings, which are also gathered."""
 
 
 class Stepper(NamedTuple):
@@ -114,26 +126,37 @@ class CharRNN(tf.Module):
         num_parts = self.config.num_layers * self._cell.num_parts
         return tuple(tf.zeros([batch_size, self.config.hidden_size]) for _ in range(num_parts))
 
-    def __call__(
+    def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
+        """Returns the logits and the last state of `forward`."""
+        return self.forward(ids, state, dropout_seed)[:2]
+
+    def forward(
         self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None, rows: Rows | None = None
-    ) -> tuple[tf.Tensor, State]:
-        """Reads T characters per row: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the last state.
+    ) -> Forward:
+        """Reads T characters per row, `[B, T] int32`.
 
         `dropout_seed`, `[2] int32`, is for training: it selects the parts of the embeddings that are dropped, the same
         in all T steps of a row (Gal and Ghahramani 2016), and the hidden states of each layer that are dropped before
         the next layer or the output (Zaremba et al. 2014). The recurrence has no dropout. None: no dropout.
         `rows`: the rows of the minibatch that these are, so that they have their part of its dropout; None: all.
         """
-        below, last = self._embedded(transposed(ids)), ()
+        below, last, products = self._embedded(transposed(ids)), (), []
         if self.config.input_dropout and dropout_seed is not None:
             seed = folded(dropout_seed, self.config.num_layers)
             below *= dropout(tf.ones([1, *below.shape[1:]]), self.config.input_dropout, seed, rows)
         for number, (layer, before) in enumerate(zip(self.layers, self._by_layer(state), strict=True)):
-            below, after = self._cell.unroll(_projected(below, layer), before, layer.w_hh)
+            projected = _projected(below, layer)
+            if not below.dtype.is_integer:
+                products.append(weight_gradients.whole(layer.w_xh, below, projected))
+            below, after, product = self._cell.unroll(projected, before, layer.w_hh)
+            products.append(product)
             last += after
             if self.config.dropout and dropout_seed is not None:
                 below = dropout(below, self.config.dropout, folded(dropout_seed, number), rows)
-        return self._logits(below), last
+        output = self._output(below)
+        if self.w_hq is not None:
+            products.append(weight_gradients.whole(self.w_hq, below, output))
+        return Forward(self._logits(output), last, products)
 
     def step(self, ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Reads one character per row: `[B] int32` -> logits `[B, V]` and the new state."""
@@ -153,15 +176,18 @@ class CharRNN(tf.Module):
                 last += after
             return last
 
-        return Stepper(read, lambda state: self._logits(state[-self._cell.num_parts]))
+        return Stepper(read, lambda state: self._logits(self._output(state[-self._cell.num_parts])))
 
     def _embedded(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the embeddings of `ids`, `[..., E]`; without embeddings the ids themselves."""
         return ids if self.embedding is None else tf.gather(self.embedding, ids)
 
-    def _logits(self, hidden: tf.Tensor) -> tf.Tensor:
-        """`[..., H]` -> `[..., V]`."""
-        output = hidden if self.w_hq is None else _product(hidden, self.w_hq)
+    def _output(self, hidden: tf.Tensor) -> tf.Tensor:
+        """`[..., H]` -> `[..., V]`, or `[..., E]` with tied embeddings."""
+        return hidden if self.w_hq is None else _product(hidden, self.w_hq)
+
+    def _logits(self, output: tf.Tensor) -> tf.Tensor:
+        """`_output` -> `[..., V]`."""
         if self.config.tie_embeddings:
             output = _product(output, self.embedding, transpose=True)
         return _plus(output, self.b_q)

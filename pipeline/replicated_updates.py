@@ -8,6 +8,7 @@ from pipeline.cells import State
 from pipeline.model import Rows
 from pipeline.replicas import Replicas
 from pipeline.updates import Updates
+from pipeline.weight_gradients import Summands, added
 
 
 class ReplicatedUpdates:
@@ -62,13 +63,13 @@ class ReplicatedUpdates:
         context = tf.distribute.get_replica_context()
         first_of_all = self._replicas.index() * self._num_rows
         loss, gradients, state = self._compiled(inputs[rows], targets[rows], state, step, first_of_all)
-        loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
+        loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *map(added, gradients)])
         norm = tf.linalg.global_norm(gradients)
         return loss, norm, self._updates.clipped(gradients, norm), state
 
     def _of_rows(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State, step: tf.Tensor, first: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
+    ) -> tuple[tf.Tensor, list[Summands], State]:
         inputs, targets = (tf.ensure_shape(ids, [self._num_rows, None]) for ids in (inputs, targets))
         state = tuple(tf.ensure_shape(part, [self._num_rows, None]) for part in state)
         rows = Rows(first, self._updates.windows.batch_size)

@@ -7,6 +7,7 @@ from data.windows import Windows
 from pipeline.cells import State
 from pipeline.config import TrainingConfig
 from pipeline.model import CharRNN, Rows, cross_entropy, dropout, folded
+from pipeline.weight_gradients import Summands, added, summands
 
 _RESETS = -1  # folded into a seed; `CharRNN` folds the numbers of its layers
 
@@ -36,7 +37,7 @@ class Updates:
 
     def loss_and_gradients(
         self, inputs: tf.Tensor, targets: tf.Tensor, state: State, step: tf.Tensor, rows: Rows | None = None
-    ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
+    ) -> tuple[tf.Tensor, list[Summands], State]:
         """Returns the mean loss of a minibatch, its gradients and the next state.
 
         Inputs are `[B, (C+1)·T]`. The gradient of the last window's loss flows back through the C context windows,
@@ -46,20 +47,21 @@ class Updates:
         """
         share = inputs.shape[0] / rows.total if rows else 1.0
         *context, own = tf.split(inputs, self.windows.context + 1, axis=1)
-        following = None
+        following, products = None, []
         with tf.GradientTape() as tape:
             for ago, window in zip(range(len(context), 0, -1), context, strict=True):
-                _, after = self.model(
+                _, after, read = self.model.forward(
                     window, self._reset(state, step - ago, rows), self._dropout_seed(step - ago), rows
                 )
+                products += read
                 exists = step % self.windows.steps_per_epoch >= ago
                 state = tuple(tf.where(exists, new, old) for new, old in zip(after, state, strict=True))
                 if following is None:
                     following = state
-            logits, last = self.model(own, self._reset(state, step, rows), self._dropout_seed(step), rows)
+            logits, last, read = self.model.forward(own, self._reset(state, step, rows), self._dropout_seed(step), rows)
+            products += read
             loss = cross_entropy(logits, targets) * share
-        # The gradient of the gather is IndexedSlices with unsummed rows, so its norm would be wrong: make it dense.
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self.model.trainable_variables)]
+        gradients = summands(tape, loss, products, self.model.trainable_variables)
         return loss, gradients, last if following is None else following
 
     def clipped(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
@@ -100,9 +102,9 @@ class CompiledUpdates:
     """Many updates on one device, in one call.
 
     XLA runs most operations of a compiled function on one core of a CPU. So the rows of a minibatch can be divided into
-    groups: one compiled function computes the gradients of each group, all at the same time. TensorFlow adds them and
-    computes their norm on all cores. Another compiled function applies them. Without groups the whole call is one
-    compiled function.
+    groups: one compiled function computes the gradients of each group, all at the same time. TensorFlow multiplies out
+    those of weights, adds all up and computes their norm on all cores. Another compiled function applies them. Without
+    groups the whole call is one compiled function.
     """
 
     def __init__(self, updates: Updates, num_groups: int = 1):
@@ -146,7 +148,7 @@ class CompiledUpdates:
             found = [self._loss_and_gradients(step, *self._rows(minibatch, n)) for n in range(self._num_groups)]
             losses_of_groups, gradients_of_groups, states = zip(*found, strict=True)
             loss = tf.add_n(losses_of_groups)
-            gradients = [tf.add_n(parts) for parts in zip(*gradients_of_groups, strict=True)]
+            gradients = [added(*groups) for groups in zip(*gradients_of_groups, strict=True)]
             norm = tf.linalg.global_norm(gradients)
             finite = self._update(loss, norm, gradients)
             state = tuple(tf.concat(parts, 0) for parts in zip(*states, strict=True))
@@ -170,7 +172,7 @@ class CompiledUpdates:
 
     def _of_group(
         self, step: tf.Tensor, first: tf.Tensor, inputs: tf.Tensor, targets: tf.Tensor, state: State
-    ) -> tuple[tf.Tensor, list[tf.Tensor], State]:
+    ) -> tuple[tf.Tensor, list[Summands], State]:
         rows = Rows(first, self._updates.windows.batch_size) if self._num_groups > 1 else None
         return self._updates.loss_and_gradients(inputs, targets, state, step, rows)
 

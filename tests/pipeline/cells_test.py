@@ -59,7 +59,7 @@ def _values_and_gradients(unroll, arguments):
     """Another weight in the loss for each output and for each number of the last state."""
     with tf.GradientTape() as tape:
         tape.watch(arguments)
-        outputs, last = unroll(*arguments)
+        outputs, last, *_ = unroll(*arguments)
         values = [outputs, *last]
         loss = sum(
             tf.reduce_sum(tf.reshape(tf.sin(float(n) + tf.range(tf.size(v), dtype=tf.float32)), v.shape) * v)
@@ -135,7 +135,7 @@ def test_outputs_equal_keras_with_the_same_weights(name, order, layer):
     layer.build([B, T, size])
     layer.set_weights([_by_gate(cell, order, weight).numpy() for weight in (w_xh, w_hh, b_h)])
     expected = layer(tf.transpose(x, [1, 0, 2]), initial_state=list(state))
-    outputs, _ = cell.unroll(tf.tensordot(x, w_xh, 1) + b_h, state, w_hh)
+    outputs, *_ = cell.unroll(tf.tensordot(x, w_xh, 1) + b_h, state, w_hh)
     np.testing.assert_allclose(tf.transpose(outputs, [1, 0, 2]), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -1,6 +1,7 @@
 """CharRNN: what its outputs may depend on, and that every way to the same numbers gives them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 from pipeline import devices
 from pipeline.config import ModelConfig
 from pipeline.model import CharRNN, cross_entropy
+from pipeline.weight_gradients import Factors, added, summands
 from tests import oracle
 
 B, T, H, V = 4, 9, 16, 24
@@ -222,6 +224,30 @@ def test_gradients_equal_autodiff_through_single_steps(model, ids, how):
     ours = gradients if how == 'eager' else tf.function(gradients, jit_compile=how == 'xla')
     for found, truth in zip(ours(model, state), gradients(single_steps, state), strict=True):
         assert _relative_error(found, truth) <= 1e-5
+
+
+def test_factors_of_the_gradients_are_those_of_all_products(model, ids):
+    """Multiplied and added up, they are the gradients of the tape, of two groups of rows, too."""
+    state, targets, variables = _some_state(model), tf.roll(ids, -1, axis=1), model.trainable_variables
+
+    def loss_and_products(rows):
+        forward = model.forward(ids[rows], tuple(part[rows] for part in state))
+        return cross_entropy(forward.logits, targets[rows]) / 2, forward.products
+
+    groups = slice(0, B // 2), slice(B // 2, B)
+    with tf.GradientTape() as tape:
+        loss = sum(loss_and_products(rows)[0] for rows in groups)
+    expected = [tf.convert_to_tensor(d) for d in tape.gradient(loss, variables)]
+    found = []
+    for rows in groups:
+        with tf.GradientTape() as tape:
+            loss, products = loss_and_products(rows)
+        found.append(summands(tape, loss, products, variables))
+    for variable, *gradients, truth in zip(variables, *found, expected, strict=True):
+        assert _relative_error(added(*gradients), truth) <= 1e-5, variable.name
+        is_gathered = variable is (model.layers[0].w_xh if model.embedding is None else model.embedding)
+        has_factors = [isinstance(part, Factors) for part in itertools.chain(*gradients)]
+        assert has_factors == [variable.shape.rank == 2 and not is_gathered] * 2, variable.name
 
 
 def _with_dropout(dropout: float, cell: str = 'rnn', num_layers: int = 2) -> CharRNN:
