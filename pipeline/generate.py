@@ -1,6 +1,7 @@
 """Generates text from a prefix; the trainer and the exported artifact use the same graph."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -66,7 +67,13 @@ class Generator:
         self.model = model
         self.vocabulary = vocabulary
         self._limits = limits
-        self._compiled = tf.function(self.__call__, input_signature=SIGNATURE, autograph=False)
+        # Of texts without a stop, greedy and sampled: one loop is built in a third of the time of all four.
+        self._compiled = {
+            sampled: tf.function(
+                partial(self.__call__, sampled=sampled, with_stop=False), input_signature=SIGNATURE, autograph=False
+            )
+            for sampled in (False, True)
+        }
 
     def texts(
         self,
@@ -80,7 +87,7 @@ class Generator:
     ) -> list[str]:
         """Returns the texts for prefixes with the same knobs; row n uses the seed `seed + n`."""
         rows = len(prefixes)
-        text, _ = self._compiled(
+        text, _ = self._compiled[temperature > 0](
             tf.constant(prefixes, tf.string),
             tf.fill([rows], length),
             tf.fill([rows], temperature),

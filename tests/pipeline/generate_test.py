@@ -30,6 +30,16 @@ def _zero_state(num_rows: int):
     return (tf.zeros([num_rows, 1], tf.int32),)
 
 
+def _compiled(generator: Generator):
+    """Returns the generator for any request, as one function."""
+    return tf.function(generator.__call__, input_signature=SIGNATURE, autograph=False)
+
+
+@pytest.fixture(scope='module')
+def compiled(generator):
+    return _compiled(generator)
+
+
 def _greedy(logits, position):
     del position
     return tf.argmax(logits, -1, output_type=tf.int32)
@@ -137,7 +147,7 @@ def test_row_in_a_batch_equals_the_row_alone(generator, temperature):
 
 
 @pytest.mark.parametrize('num_rows', [16, 33])
-def test_rows_of_two_groups_equal_the_rows_alone(generator, num_rows):
+def test_rows_of_two_groups_equal_the_rows_alone(compiled, num_rows):
     """From 16 rows on there are two loops; here the rows of one have short texts, and some rows have a stop."""
     prefixes = [('分', '不分开', '山一程 水一程')[n % 3] for n in range(num_rows)]
     lengths = [20 if n < num_rows // 2 else 3 for n in range(num_rows)]
@@ -145,9 +155,9 @@ def test_rows_of_two_groups_equal_the_rows_alone(generator, num_rows):
     rows = [
         tf.constant(column) for column in (prefixes, lengths, [1.0] * num_rows, [8] * num_rows, [0.9] * num_rows, stops)
     ] + [tf.range(num_rows, dtype=tf.int64)]
-    texts, log_likelihoods = generator._compiled(*rows)
+    texts, log_likelihoods = compiled(*rows)
     for n in range(num_rows):
-        [text], [log_likelihood] = generator._compiled(*(column[n : n + 1] for column in rows))
+        [text], [log_likelihood] = compiled(*(column[n : n + 1] for column in rows))
         assert texts[n] == text
         np.testing.assert_allclose(log_likelihoods[n], log_likelihood, rtol=1e-5)
 
@@ -194,12 +204,12 @@ def test_loop_has_only_what_its_rows_ask_for(generator, sampled, with_stop):
     assert any(re.match('All in while_.*body', name) for name in operations) == with_stop
 
 
-def test_other_branches_of_a_request_are_not_inlined(generator):
+def test_other_branches_of_a_request_are_not_inlined(compiled):
     """TensorFlow would pass through their operations.
 
     Two differ by the sampler, and each has two by the stop. The sampler of two of them has a second draw.
     """
-    functions = generator._compiled.get_concrete_function().graph.as_graph_def().library.function
+    functions = compiled.get_concrete_function().graph.as_graph_def().library.function
     names = {function.signature.name for function in functions if function.attr['_noinline'].b}
     assert len(names) == 2 + 2 * 2 + 2
 
@@ -207,7 +217,7 @@ def test_other_branches_of_a_request_are_not_inlined(generator):
 def test_compiles_once_for_all_requests(generator):
     for prefixes, length in ((['分'], 1), (['分开', '山'], 7), (['不分开'] * 5, 0)):
         generator.texts(prefixes, length, temperature=0.5)
-    assert generator._compiled.experimental_get_tracing_count() == 1
+    assert generator._compiled[True].experimental_get_tracing_count() == 1
 
 
 @pytest.fixture(scope='module', params=['分山开\ufffd', '\ufffd🎵𠮷'])
@@ -262,13 +272,13 @@ def test_stop_that_cannot_be_generated_is_refused(unknowing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('seed', range(6))
+@pytest.mark.parametrize('seed', range(3))
 def test_text_with_a_stop_is_the_text_without_cut_after_its_first_occurrence(seed):
-    """50 rows of a random model: the stops are short strings of its few characters, so that many occur."""
+    """100 rows of a random model: the stops are short strings of its few characters, so that many occur."""
     random = np.random.default_rng(seed)
-    vocabulary = Vocabulary('ab开🎵'[: 2 + seed % 3])
-    config = ModelConfig(cell=('rnn', 'gru', 'lstm')[seed % 3], hidden_size=6, init_scale=1.0)
-    model, rows = CharRNN(config, len(vocabulary), seed), 50
+    vocabulary = Vocabulary('ab开🎵'[: 2 + seed])
+    config = ModelConfig(cell=('rnn', 'gru', 'lstm')[seed], hidden_size=6, init_scale=1.0)
+    model, rows = CharRNN(config, len(vocabulary), seed), 100
 
     def strings(shortest: int, longest: int) -> list[str]:
         lengths = random.integers(shortest, longest + 1, rows)
@@ -283,16 +293,16 @@ def test_text_with_a_stop_is_the_text_without_cut_after_its_first_occurrence(see
         'stop': tf.constant(strings(0, 4)),
         'seed': tf.constant(random.integers(-9, 9, rows), tf.int64),
     }
-    generator = Generator(model, vocabulary)
-    whole, _ = generator._compiled(**inputs | {'stop': tf.fill([rows], '')})
-    texts, log_likelihood = generator._compiled(**inputs)
+    compiled = _compiled(Generator(model, vocabulary))
+    whole, _ = compiled(**inputs | {'stop': tf.fill([rows], '')})
+    texts, log_likelihood = compiled(**inputs)
     expected = []
     for prefix, stop, text in zip(inputs['prefix'].numpy(), inputs['stop'].numpy(), whole.numpy(), strict=True):
         added = text[len(prefix) :]
         cut = added.find(stop) + len(stop) if stop and stop in added else len(added)
         expected.append(prefix + added[:cut])
     assert texts.numpy().tolist() == expected
-    assert 5 < sum(text != uncut for text, uncut in zip(expected, whole.numpy(), strict=True)) < 45
+    assert 10 < sum(text != uncut for text, uncut in zip(expected, whole.numpy(), strict=True)) < 90
     encoded = [vocabulary.encode(text.decode()) for text in expected]
     padded = np.array([np.pad(ids, (0, 40 - len(ids))) for ids in encoded])
     log_p = tf.nn.log_softmax(model(tf.constant(padded), model.zero_state(rows))[0]).numpy()
@@ -300,8 +310,8 @@ def test_text_with_a_stop_is_the_text_without_cut_after_its_first_occurrence(see
         first = len(inputs['prefix'].numpy()[row].decode()) - 1
         of_each = log_p[np.arange(len(ids) - 1), row, ids[1:]][first:]
         np.testing.assert_allclose(log_likelihood[row], of_each.sum(), rtol=1e-4, atol=1e-4)
-        if row % 5 == 0:
-            (alone,), _ = generator._compiled(**{name: value[row : row + 1] for name, value in inputs.items()})
+        if row % 10 == 0:
+            (alone,), _ = compiled(**{name: value[row : row + 1] for name, value in inputs.items()})
             assert alone == expected[row]
 
 
@@ -329,11 +339,11 @@ def test_invalid_utf8_in_a_prefix_is_not_read_as_unknown(unknowing):
         ({'prefix': []}, r'prefix has no row; give one or more'),
     ],
 )
-def test_bad_row_is_refused_and_named(generator, broken, message):
+def test_bad_row_is_refused_and_named(compiled, broken, message):
     rows = dict(zip([spec.name for spec in SIGNATURE], _rows(['分', '开'], 2), strict=True))
     rows |= {name: tf.constant(value, rows[name].dtype) for name, value in broken.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        generator._compiled(**rows)
+        compiled(**rows)
 
 
 def _rows(prefixes, length, temperature=0.0, top_k=0, top_p=1.0, seed=0):
