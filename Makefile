@@ -10,9 +10,9 @@ PEERS_VENV ?= $(VENV)-peers
 PEERS := --peers_python=$(PEERS_VENV)/bin/python
 ARGS ?=
 RUN := $(VENV)/bin/python
-# One process more than cores, because some tests wait; at most 4, because each imports TensorFlow. Files with slow tests
-# start first (tests/conftest.py).
-WORKERS := --numprocesses=$(shell expr $$(nproc 2>/dev/null || echo 2) + 1) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# A process for each core; at most 4, because each imports TensorFlow. Files with slow tests start first
+# (tests/conftest.py).
+WORKERS := --numprocesses=$(shell nproc 2>/dev/null || echo 2) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 PYTEST := $(RUN) -m pytest $(WORKERS)
 # CUDA's libraries (3 GB) only where an NVIDIA driver is present.
 comma := ,

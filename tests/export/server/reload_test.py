@@ -97,7 +97,7 @@ def test_under_load_no_request_fails_and_the_new_version_answers(number, states,
 
 def test_version_with_a_failing_warm_up_is_not_served(serve, tmp_path):
     served_models.write_half_plus_two(tmp_path / '1')
-    server, address = serve([ModelConfig('m', tmp_path)])
+    server, address = serve([ModelConfig('m', tmp_path)], enable_model_warmup=True)
     _add_warm_up(served_models.write_half_plus_two(tmp_path / '2'), predict_request('m', x=[1.0]))
     server.manager.poll()
     assert server.manager.available('m') == [2]

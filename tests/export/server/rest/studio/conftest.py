@@ -40,7 +40,7 @@ def folders(model, vocabulary, written_once):
 
 @pytest.fixture(scope='session')
 def url(folders):
-    with serve(folders, max_concurrent_requests=PLACES, enable_model_warmup=False) as url:
+    with serve(folders, max_concurrent_requests=PLACES) as url:
         yield url
 
 
