@@ -67,7 +67,7 @@ class Generator:
         self.model = model
         self.vocabulary = vocabulary
         self._limits = limits
-        # Of texts without a stop, greedy and sampled: one loop is built in a third of the time of all four.
+        # For texts without a stop, greedy or sampled. One loop is built in a third of the time of all four.
         self._compiled = {
             sampled: tf.function(
                 partial(self.__call__, sampled=sampled, with_stop=False), input_signature=SIGNATURE, autograph=False

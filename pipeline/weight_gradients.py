@@ -55,7 +55,10 @@ def multiplied(gradient: Factors) -> tf.Tensor:
 def summands(
     tape: tf.GradientTape, loss: tf.Tensor, products: list[WeightProduct], variables: list[tf.Variable]
 ) -> list[Summands]:
-    """Returns the gradient of `loss` for each of `variables`; `products` are all those with a weight, or none."""
+    """Returns the gradient of `loss` for each of `variables`.
+
+    `products`: all products with a weight of theirs, or none, in which case the tape makes its gradient.
+    """
     multiplied_only = {product.weight.ref() for product in products}
     others = [variable for variable in variables if variable.ref() not in multiplied_only]
     d_outputs, d_others = tape.gradient(loss, ([product.outputs for product in products], others))
