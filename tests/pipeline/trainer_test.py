@@ -390,6 +390,20 @@ def test_reports_the_end_of_each_epoch():
     assert {p.learning_rate for p in progress} == {100.0}
 
 
+def test_point_has_the_means_since_the_point_before(monkeypatch):
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 3)
+    trainer = _trainer(clip_norm=0.2, learning_rate=20.0)
+    calls = trainer.train(IDS)
+    first = next(calls)
+    trainer.start_point()
+    second, third = next(calls), next(calls)
+    assert third.step == 9 < trainer.windows.steps_per_epoch
+    sums = [progress.step * np.array(progress.epoch_means) for progress in (first, second, third)]
+    assert first.point_means == first.epoch_means
+    np.testing.assert_allclose(second.point_means, (sums[1] - sums[0]) / 3, rtol=1e-6)
+    np.testing.assert_allclose(third.point_means, (sums[2] - sums[0]) / 6, rtol=1e-6)
+
+
 def test_training_lowers_the_perplexity():
     trainer = _trainer(num_epochs=40, clip_norm=0.05, learning_rate=20.0)
     progress = _run(trainer)
