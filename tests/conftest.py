@@ -133,12 +133,12 @@ def written_once(tmp_path_factory) -> Callable[[str, Callable[[pathlib.Path], ob
 def version_dirs(models, vocabulary, written_once) -> dict[str, pathlib.Path]:
     """The exported `models`, by the cell; `serving_default` adds DEFAULT_LENGTH characters."""
 
-    def written(name: str) -> pathlib.Path:
-        return written_once(name, lambda folder: export(models[name], vocabulary, folder, DEFAULT_LENGTH)) / '1'
+    def write(folder: pathlib.Path) -> None:
+        for name, model in models.items():
+            export(model, vocabulary, folder / name, DEFAULT_LENGTH)
 
-    names = list(models)
-    own = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]) % len(names)
-    return {name: written(name) for name in names[own:] + names[:own]}  # parallel processes begin with different ones
+    folder = written_once('version_dirs', write)
+    return {name: folder / name / '1' for name in models}
 
 
 @pytest.fixture(scope='session')
