@@ -66,15 +66,17 @@ class Cell:
                 derivatives = self.derivatives(states, before, gates)
                 products = tuple(_compiled_product_with(tf.transpose(matrix)) for matrix in weights)
                 d_state, d_pre = self._backward_loop(d_outputs, d_last, derivatives, products)
-                d_w_hh = factors(self._product(w_hh, before[0], gates, projected), d_pre)
+                d_w_hh = factors(self._weight_product(w_hh, before[0], gates, projected), d_pre)
                 return d_pre, multiplied(d_w_hh), *d_state
 
             return (states[0], gates, *last), gradient
 
         outputs, gates, *last = unrolled(projected, w_hh, *state)
-        return outputs, tuple(last), self._product(w_hh, _before(state[0], outputs), gates, projected)
+        return outputs, tuple(last), self._weight_product(w_hh, _before(state[0], outputs), gates, projected)
 
-    def _product(self, w_hh: tf.Variable, before: tf.Tensor, gates: tf.Tensor, projected: tf.Tensor) -> WeightProduct:
+    def _weight_product(
+        self, w_hh: tf.Variable, before: tf.Tensor, gates: tf.Tensor, projected: tf.Tensor
+    ) -> WeightProduct:
         """Returns the product with `w_hh` in all T steps; `projected` has the gradient of the pre-activations."""
         widths = tuple(matrix.shape[-1] for matrix in self.split(w_hh))
         return WeightProduct(w_hh, self.inputs(before, gates), widths, projected)

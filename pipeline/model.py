@@ -127,7 +127,7 @@ class CharRNN(tf.Module):
         return tuple(tf.zeros([batch_size, self.config.hidden_size]) for _ in range(num_parts))
 
     def __call__(self, ids: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
-        """Returns the logits and the last state of `forward`."""
+        """As `forward`: `[B, T] int32` -> logits `[T, B, V]`, time-major, and the last state."""
         return self.forward(ids, state, dropout_seed)[:2]
 
     def forward(

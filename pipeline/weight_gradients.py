@@ -57,7 +57,7 @@ def summands(
 ) -> list[Summands]:
     """Returns the gradient of `loss` for each of `variables`.
 
-    `products`: all products with a weight of theirs, or none, in which case the tape makes its gradient.
+    `products` has all products with a weight, or none of them: then the tape computes the gradient of that weight.
     """
     multiplied_only = {product.weight.ref() for product in products}
     others = [variable for variable in variables if variable.ref() not in multiplied_only]
