@@ -341,37 +341,6 @@ def test_averaging_does_not_change_training():
     assert plain.evaluated_model is plain.model
 
 
-def test_reset_rows_start_from_a_zero_state():
-    """At a rate of almost 1 every row is reset."""
-    state = (tf.random.stateless_normal([B, H], [1, 2]),)
-    [(inputs, targets)] = _minibatches(_trainer().windows, 0, 1)
-    always, never = _trainer('consecutive', state_reset_rate=1 - 1e-12), _trainer('consecutive')
-    zero, step = never.model.zero_state(B), tf.constant(0)
-    carried, *_ = never.updates.loss_and_gradients(inputs, targets, state, step)
-    from_zero, *_ = never.updates.loss_and_gradients(inputs, targets, zero, step)
-    assert float(carried) != float(from_zero)
-    assert float(always.updates.loss_and_gradients(inputs, targets, state, step)[0]) == float(from_zero)
-
-
-def test_context_windows_of_reset_rows_start_from_a_zero_state():
-    """The state that is carried on is the one after the first context window, read from zero."""
-    trainer = _trainer('consecutive', bptt_windows=2, state_reset_rate=1 - 1e-12)
-    [(inputs, targets)] = _minibatches(trainer.windows, 1, 2)
-    state = (tf.random.stateless_normal([B, H], [1, 2]),)
-    *_, carried = trainer.updates.loss_and_gradients(inputs, targets, state, tf.constant(1))
-    _, expected = trainer.model(inputs[:, :T], trainer.model.zero_state(B))
-    np.testing.assert_array_equal(carried[0], expected[0])
-
-
-def test_reset_rows_are_a_random_fraction_and_depend_on_the_step():
-    trainer = _trainer('consecutive', state_reset_rate=0.3)
-    ones = (tf.ones([B, H]),)
-    masks = np.array([trainer.updates._reset(ones, tf.constant(step), None)[0].numpy() for step in range(500)])
-    np.testing.assert_array_equal(masks, np.broadcast_to(masks[:, :, :1], masks.shape))  # whole rows
-    assert np.mean(masks == 0) == pytest.approx(0.3, abs=0.03)
-    assert len({mask.tobytes() for mask in masks}) == 2**B
-
-
 def test_compiles_once_for_any_division_of_an_epoch(monkeypatch):
     monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 5)
     trainer = _trainer(num_epochs=2)
@@ -417,21 +386,6 @@ def test_divergence_stops_before_the_bad_update():
     step = int(str(error.value).split('step ')[1].split()[0])
     assert trainer.step == step - 1
     assert all(np.all(np.isfinite(value)) for value in _weights(trainer).values())
-
-
-@pytest.mark.parametrize('num_groups', [1, 2])
-def test_no_update_follows_one_whose_loss_is_not_finite(num_groups):
-    """Only the second minibatch has the character whose weights are not numbers."""
-    trainer = _trainer()
-    bad = len(set(TEXT)) - 1
-    w_xh = trainer.model.layers[0].w_xh
-    w_xh.assign(tf.tensor_scatter_nd_update(w_xh, [[bad]], [[np.nan] * H]))
-    inputs = np.zeros([3, B, T], np.int32)
-    inputs[1, -1, -1] = bad
-    train, state = CompiledUpdates(trainer.updates, num_groups), trainer.model.zero_state(B)
-    losses, norms, _ = train(tf.constant(inputs), tf.zeros([3, B, T], tf.int32), tf.constant(3), state)
-    assert np.isfinite(losses).tolist() == np.isfinite(norms).tolist() == [True, False, True]
-    assert (float(losses[2]), float(norms[2]), trainer.step) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
