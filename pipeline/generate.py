@@ -170,6 +170,7 @@ class Generator:
                 self.model.zero_state(tf.shape(request.length)[0]),
                 request,
                 lambda logits, position: draw(mask_unknown(logits, self.vocabulary.unknown_id), position),
+                sampled=sampled,
                 with_stop=with_stop,
             )
 
@@ -253,7 +254,9 @@ def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
     return logits + tf.where(tf.range(logits.shape[-1]) == unknown_id, float('-inf'), 0.0)
 
 
-def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *, with_stop: bool = True) -> Generated:
+def generate_ids(
+    stepper: Stepper, state: State, request: Request, draw: Draw, *, sampled: bool = False, with_stop: bool = True
+) -> Generated:
     """Reads the prefixes, and then feeds each row the ids that `draw` returns for the logits.
 
     The loop ends when all rows have ended, by their length or by their stop. All rows wait for the longest prefix: the
@@ -264,6 +267,7 @@ def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *
       state: the state before the first character.
       request: the rows.
       draw: chooses the ids; the position counts the added ids from 0.
+      sampled: whether `draw` is a sampler; the next step then waits for it, which is faster and changes no result.
       with_stop: whether to look for the stops of the rows; without, they are ignored.
     """
     last, state = _read_prefix(stepper, state, request)
@@ -275,8 +279,10 @@ def generate_ids(stepper: Stepper, state: State, request: Request, draw: Draw, *
         logits = stepper.logits(state)
         ids = draw(logits, t)
         log_p_of_ids = log_probability(logits, ids)
-        with tf.control_dependencies([log_p_of_ids]):  # to wake a thread for it would take longer than to wait for it
+        with tf.control_dependencies([log_p_of_ids]):  # to wake a thread for one would take longer than to wait
             ids = tf.identity(ids)
+            if sampled:
+                state = tuple(map(tf.identity, state))
         if with_stop:
             end, recent = ends
             recent = tf.concat([recent, ids[:, tf.newaxis]], axis=1)[:, 1:]
