@@ -279,7 +279,7 @@ def generate_ids(
         logits = stepper.logits(state)
         ids = draw(logits, t)
         log_p_of_ids = log_probability(logits, ids)
-        with tf.control_dependencies([log_p_of_ids]):  # to wake a thread for one would take longer than to wait
+        with tf.control_dependencies([log_p_of_ids]):  # or another thread is woken, which takes longer
             ids = tf.identity(ids)
             if sampled:
                 state = tuple(map(tf.identity, state))
