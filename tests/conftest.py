@@ -5,7 +5,6 @@ import data  # noqa: F401 - before TensorFlow: hides its start-up notices
 # isort: split
 import collections
 import datetime
-import gc
 import os
 
 if not os.environ.get('CHARRNN_TEST_GPU'):
@@ -29,6 +28,7 @@ from pipeline import run_directory
 from pipeline.config import Config, ModelConfig
 from pipeline.generate import Generator
 from pipeline.model import CharRNN
+from tests import programs
 
 # A shell starts a background job with SIGINT ignored, and nohup ignores SIGHUP; the programs that tests interrupt would
 # inherit that.
@@ -54,9 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Python looks for garbage less often, and not among TensorFlow's modules: a tenth of the time of most tests."""
-    gc.freeze()
-    gc.set_threshold(50_000)
+    programs.look_for_garbage_less_often()
 
 
 def write_record(run_dir: pathlib.Path, config: Config, vocabulary: Vocabulary, text: str) -> None:
