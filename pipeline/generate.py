@@ -29,6 +29,10 @@ CPU that has other requests, too."""
 _NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
 
 
+LogProbability = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""`(logits [N, V] float32, ids [N] int32)` -> ln p of the ids, `[N] float32`, nats."""
+
+
 class Request(NamedTuple):
     """The checked rows of a request, encoded."""
 
@@ -165,11 +169,13 @@ class Generator:
         def generate(sampled: bool, with_stop: bool) -> Generated:
             uniform = uniform_numbers(seed, _largest_or_1(request.length)) if sampled else None
             draw = sampler(uniform, temperature, top_k, top_p) if sampled else lambda logits, position: greedy(logits)
+            unknown_id = self.vocabulary.unknown_id
             return generate_ids(
                 stepper,
                 self.model.zero_state(tf.shape(request.length)[0]),
                 request,
-                lambda logits, position: draw(mask_unknown(logits, self.vocabulary.unknown_id), position),
+                lambda logits, position: draw(mask_unknown(logits, unknown_id), position),
+                log_probability if sampled or unknown_id is not None else log_largest_probability,
                 sampled=sampled,
                 with_stop=with_stop,
             )
@@ -255,7 +261,14 @@ def mask_unknown(logits: tf.Tensor, unknown_id: int | None) -> tf.Tensor:
 
 
 def generate_ids(
-    stepper: Stepper, state: State, request: Request, draw: Draw, *, sampled: bool = False, with_stop: bool = True
+    stepper: Stepper,
+    state: State,
+    request: Request,
+    draw: Draw,
+    log_probability: LogProbability,
+    *,
+    sampled: bool = False,
+    with_stop: bool = True,
 ) -> Generated:
     """Reads the prefixes, and then feeds each row the ids that `draw` returns for the logits.
 
@@ -267,6 +280,7 @@ def generate_ids(
       state: the state before the first character.
       request: the rows.
       draw: chooses the ids; the position counts the added ids from 0.
+      log_probability: of these ids under the logits.
       sampled: whether `draw` is a sampler; the next step then waits for it, which is faster and changes no result.
       with_stop: whether to look for the stops of the rows; without, they are ignored.
     """
@@ -323,16 +337,20 @@ def _read_prefix(stepper: Stepper, state: State, request: Request) -> tuple[tf.T
 def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """Returns ln p of `ids` `[N]` under `logits` `[N, V]`, nats.
 
-    The logarithm is that of the largest probability, which is at least 1/V: oneDNN has a fast softmax, and of an
-    unlikely id the probability itself could be 0. Where the choice needs the most likely id, too, TensorFlow looks for
-    it once.
+    It follows from that of the most likely id, because the probability of an unlikely id could be 0. Where the choice
+    needs the most likely id, too, TensorFlow looks for it once.
     """
     most_likely = greedy(logits)
-    logit, largest_logit, largest = (
-        tf.gather(values, index, batch_dims=1)
-        for values, index in ((logits, ids), (logits, most_likely), (tf.nn.softmax(logits), most_likely))
-    )
-    return logit - largest_logit + tf.math.log(largest)
+    logit, largest_logit = (tf.gather(logits, index, batch_dims=1) for index in (ids, most_likely))
+    return logit - largest_logit + log_largest_probability(logits, most_likely)
+
+
+def log_largest_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Returns `log_probability` of the most likely ids, `ids`, in fewer operations.
+
+    The largest probability is at least 1/V, so it has a logarithm. oneDNN has a fast softmax.
+    """
+    return tf.math.log(tf.gather(tf.nn.softmax(logits), ids, batch_dims=1))
 
 
 def _largest_or_1(counts: tf.Tensor) -> tf.Tensor:
