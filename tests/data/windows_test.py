@@ -220,6 +220,19 @@ def test_end_of_an_iterator_does_not_wait_for_the_tuner():
     assert not stacked(Windows(100, 4, 8), Ids.of(np.arange(100)), 0, 3, stack_size=2).options().autotune.enabled
 
 
+def test_functions_of_the_pipeline_are_not_converted(monkeypatch):
+    """AutoGraph takes a sixth of the start of a run."""
+    minibatches, found = Windows.minibatches, []
+
+    def observed(*args):
+        found.append(tf.__internal__.autograph.control_status_ctx().status.name)
+        return minibatches(*args)
+
+    monkeypatch.setattr(Windows, 'minibatches', observed)
+    stacked(Windows(500, 4, 5), Ids.of(_ids(500)), 0, 9, stack_size=4)
+    assert set(found) == {'DISABLED'}
+
+
 def test_stacks_have_one_static_shape():
     """Or the training loop would be compiled anew for the last stack of an epoch."""
     inputs, targets, count = stacked(Windows(100, 3, 5), Ids.of(_ids(100)), 0, 12, stack_size=4).element_spec
