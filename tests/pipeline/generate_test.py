@@ -275,7 +275,7 @@ def test_unknown_character_is_read_and_never_generated(unknowing, knobs):
 
 
 def test_log_likelihood_is_not_renormalised_after_masking(unknowing):
-    """It is what reading the finished text gives: the others are as unlikely as the model has them, float32's 0."""
+    """It is what reading the finished text gives. In float32 the probabilities of the others are 0."""
     (text,), (log_likelihood,) = unknowing(*_rows(['囧'], 1))
     logits, _ = unknowing.model.step(tf.constant([unknowing.vocabulary.unknown_id]), unknowing.model.zero_state(1))
     (added,) = unknowing.vocabulary.encode(text.numpy().decode()[-1])
