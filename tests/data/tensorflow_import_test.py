@@ -1,4 +1,4 @@
-"""The start-up notices of TensorFlow are hidden unless they are needed."""
+"""TensorFlow starts without notices, unless they are needed, and without garbage collection."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def import_tensorflow(tmp_path):
-    """Returns a function that imports a fake TensorFlow with the given code in a new process."""
+    """Returns a function that imports a fake TensorFlow with the given code in a new process, by `how`."""
 
-    def start(code: str, **variables: str) -> subprocess.CompletedProcess:
+    def start(code: str, how: str = 'import data, tensorflow', **variables: str) -> subprocess.CompletedProcess:
         (tmp_path / 'tensorflow.py').write_text(f'import os\nos.write(2, b"a notice\\n")\n{code}', 'utf-8')
         environment = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
         environment |= variables
         environment['PYTHONPATH'] = os.pathsep.join([str(tmp_path), str(ROOT)])
-        command = [sys.executable, '-c', 'import data, tensorflow']
+        command = [sys.executable, '-c', how]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
     return start
@@ -54,3 +54,15 @@ def test_notices_are_shown_if_the_import_fails(import_tensorflow):
 def test_ctrl_c_during_the_import_prints_one_line(import_tensorflow):
     process = import_tensorflow('import signal\nos.kill(os.getpid(), signal.SIGINT)')
     assert (process.returncode, process.stderr) == (-signal.SIGINT, 'interrupted\n')
+
+
+@pytest.mark.parametrize(('before', 'after'), [('', 'gc.isenabled()'), ('gc.disable()', 'not gc.isenabled()')])
+def test_garbage_is_collected_as_before_but_not_during_the_import(import_tensorflow, before, after):
+    how = f'import gc\n{before}\nimport data, tensorflow\nassert {after}\nassert gc.get_freeze_count()'
+    process = import_tensorflow(f'{CONFIG}\nimport gc\nassert not gc.isenabled()', how)
+    assert (process.returncode, process.stderr) == (0, '')
+
+
+def test_garbage_is_collected_after_a_failed_import(import_tensorflow):
+    how = 'import gc, data\ntry: import tensorflow\nexcept ImportError: assert gc.isenabled()'
+    assert import_tensorflow('raise ImportError', how).returncode == 0
