@@ -221,7 +221,7 @@ def test_end_of_an_iterator_does_not_wait_for_the_tuner():
 
 
 def test_functions_of_the_pipeline_are_not_converted(monkeypatch):
-    """AutoGraph takes a sixth of the start of a run."""
+    """AutoGraph takes 0.2 s of the start of a run."""
     minibatches, found = Windows.minibatches, []
 
     def observed(*args):
