@@ -47,9 +47,10 @@ def factors(product: WeightProduct, d_outputs: tf.Tensor) -> Factors:
     return Factors(tuple(map(_rows, product.inputs)), tuple(blocks))
 
 
-def multiplied(gradient: Factors) -> tf.Tensor:
-    """Returns the gradient `[I, J]`."""
-    return tf.concat([tf.matmul(x, d, transpose_a=True) for x, d in zip(*gradient, strict=True)], -1)
+def multiplied(*gradients: Factors) -> tf.Tensor:
+    """Returns the sum of the gradients of a weight, `[I, J]`."""
+    blocks = [[tf.matmul(x, d, transpose_a=True) for x, d in zip(*gradient, strict=True)] for gradient in gradients]
+    return tf.concat([tf.add_n(block) for block in zip(*blocks, strict=True)], -1)
 
 
 def summands(
@@ -72,8 +73,8 @@ def summands(
 
 def added(*gradients: Summands) -> tf.Tensor:
     """Returns the sum of the gradients of a variable, such as those of groups of rows."""
-    parts = itertools.chain(*gradients)
-    return tf.add_n([multiplied(part) if isinstance(part, Factors) else part for part in parts])
+    parts = list(itertools.chain(*gradients))
+    return multiplied(*parts) if isinstance(parts[0], Factors) else tf.add_n(parts)
 
 
 def _rows(sequence: tf.Tensor) -> tf.Tensor:
