@@ -10,6 +10,7 @@ from data.vocabulary import Vocabulary
 from pipeline import checks
 from pipeline.cells import State
 from pipeline.limits import Limits
+from pipeline.log_probabilities import LogProbability, log_largest_probability, log_probability
 from pipeline.model import CharRNN, Stepper, transposed
 from pipeline.samplers import Draw, greedy, sampler
 
@@ -27,10 +28,6 @@ _FEWEST_ROWS = 8
 """Rows of each of two loops that run at the same time. Two smaller ones end sooner than one, but they take more of a
 CPU that has other requests, too."""
 _NOTHING = -1  # where no id is: before the generated ids of a row, and before its stop ids
-
-
-LogProbability = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""`(logits [N, V] float32, ids [N] int32)` -> ln p of the ids, `[N] float32`, nats."""
 
 
 class Request(NamedTuple):
@@ -265,7 +262,7 @@ def generate_ids(
     state: State,
     request: Request,
     draw: Draw,
-    log_probability: LogProbability,
+    log_p_of: LogProbability,
     *,
     sampled: bool = False,
     with_stop: bool = True,
@@ -280,7 +277,7 @@ def generate_ids(
       state: the state before the first character.
       request: the rows.
       draw: chooses the ids; the position counts the added ids from 0.
-      log_probability: of these ids under the logits.
+      log_p_of: returns their ln p under the logits.
       sampled: whether `draw` is a sampler; the next step then waits for it, which is faster and changes no result.
       with_stop: whether to look for the stops of the rows; without, they are ignored.
     """
@@ -292,7 +289,7 @@ def generate_ids(
         state = stepper.read(ids, state)
         logits = stepper.logits(state)
         ids = draw(logits, t)
-        log_p_of_ids = log_probability(logits, ids)
+        log_p_of_ids = log_p_of(logits, ids)
         with tf.control_dependencies([log_p_of_ids]):  # or another thread is woken, which takes longer
             ids = tf.identity(ids)
             if sampled:
@@ -332,25 +329,6 @@ def _read_prefix(stepper: Stepper, state: State, request: Request) -> tuple[tf.T
     longest = tf.reduce_max(count)
     _, state = tf.while_loop(lambda t, state: t < longest, body, (0, state))
     return tf.gather(request.prefix, count, batch_dims=1), state
-
-
-def log_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """Returns ln p of `ids` `[N]` under `logits` `[N, V]`, nats.
-
-    It follows from that of the most likely id, because the probability of an unlikely id could be 0. Where the choice
-    needs the most likely id, too, TensorFlow looks for it once.
-    """
-    most_likely = greedy(logits)
-    logit, largest_logit = (tf.gather(logits, index, batch_dims=1) for index in (ids, most_likely))
-    return logit - largest_logit + log_largest_probability(logits, most_likely)
-
-
-def log_largest_probability(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """Returns `log_probability` of the most likely ids, `ids`, in fewer operations.
-
-    The largest probability is at least 1/V, so it has a logarithm. oneDNN has a fast softmax.
-    """
-    return tf.math.log(tf.gather(tf.nn.softmax(logits), ids, batch_dims=1))
 
 
 def _largest_or_1(counts: tf.Tensor) -> tf.Tensor:

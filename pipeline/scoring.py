@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from data.vocabulary import Vocabulary
 from pipeline import checks
-from pipeline.generate import log_probability
 from pipeline.limits import Limits
+from pipeline.log_probabilities import log_probability
 from pipeline.model import CharRNN
 
 SIGNATURE = (tf.TensorSpec([None], tf.string, 'text'),)

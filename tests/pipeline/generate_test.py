@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from data.vocabulary import UNKNOWN, Vocabulary
 from pipeline.config import ModelConfig
-from pipeline.generate import SIGNATURE, Generator, Request, generate_ids, log_probability, uniform_numbers
+from pipeline.generate import SIGNATURE, Generator, Request, generate_ids, uniform_numbers
+from pipeline.log_probabilities import log_probability
 from pipeline.model import CharRNN, Stepper
 
 
