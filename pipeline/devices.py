@@ -88,6 +88,17 @@ def num_row_groups(batch_size: int, hidden_size: int) -> int:
     return 2 if cores > 1 and has_rows_for_two else 1
 
 
+def compiles_whole_calls(batch_size: int, hidden_size: int) -> bool:
+    """Returns whether XLA compiles all updates of a call to one function.
+
+    On a CPU TensorFlow multiplies out the gradients of weights faster than XLA. It can do so between compiled functions
+    of each update, which pays for large products and is necessary for groups of rows.
+    """
+    if tf.config.get_visible_devices('GPU'):
+        return True
+    return num_row_groups(batch_size, hidden_size) == 1 and not shares_products(hidden_size)
+
+
 def use_cpu() -> None:
     """Leaves all GPUs to other programs: one character at a time is faster on a CPU."""
     tf.config.set_visible_devices([], 'GPU')

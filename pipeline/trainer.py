@@ -137,10 +137,7 @@ class Trainer(tf.Module):
             self.reported_step = tf.Variable(-1, dtype=tf.int64)
             self.early_stopping = EarlyStopping(config.early_stopping_patience)
         self.updates = Updates(model, self.averaged, self.optimizer, windows, config)
-        num_groups = devices.num_row_groups(windows.batch_size, model.config.hidden_size) if config.jit else 1
-        self._train = (
-            ReplicatedUpdates(self.updates, replicas) if replicas else CompiledUpdates(self.updates, num_groups)
-        )
+        self._train = ReplicatedUpdates(self.updates, replicas) if replicas else self._compiled_updates()
 
     @property
     def evaluated_model(self) -> CharRNN:
@@ -223,6 +220,11 @@ class Trainer(tf.Module):
             return True
         self.replicas.take_from_chief([*self.variables, *(variable.value for variable in self.optimizer.variables)])
         return False
+
+    def _compiled_updates(self) -> CompiledUpdates:
+        sizes = self.windows.batch_size, self.model.config.hidden_size
+        num_groups = devices.num_row_groups(*sizes) if self.config.jit else 1
+        return CompiledUpdates(self.updates, num_groups, whole=devices.compiles_whole_calls(*sizes))
 
     def _yielded(self, progress: Progress, should_stop: Callable[[], bool]) -> Iterator[Progress]:
         """Yields `progress`; if the iterator is closed there, the other processes hear of it."""

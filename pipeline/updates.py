@@ -101,14 +101,20 @@ class Updates:
 class CompiledUpdates:
     """Many updates on one device, in one call.
 
-    XLA runs most operations of a compiled function on one core of a CPU. So the rows of a minibatch can be divided into
-    groups: one compiled function computes the gradients of each group, all at the same time. TensorFlow multiplies out
-    those of weights, adds all up and computes their norm on all cores. Another compiled function applies them. Without
-    groups the whole call is one compiled function.
+    The whole call can be one compiled function. On a CPU, XLA runs most operations of such a function on one core. So a
+    call can also consist of several. The rows of a minibatch are divided into groups: one compiled function computes
+    the gradients of each group, all at the same time. TensorFlow multiplies out those of weights, adds all up and
+    computes their norm on all cores. Another compiled function applies them.
     """
 
-    def __init__(self, updates: Updates, num_groups: int = 1):
-        """`num_groups`: of rows, a divisor of B."""
+    def __init__(self, updates: Updates, num_groups: int = 1, *, whole: bool = False):
+        """Prepares the functions; they are traced at the first call.
+
+        Args:
+          updates: what one update consists of.
+          num_groups: of rows, a divisor of B.
+          whole: whether the call is one compiled function; without groups.
+        """
         self._updates = updates
         self._num_groups = num_groups
         self._group_size = updates.windows.batch_size // num_groups
@@ -117,7 +123,7 @@ class CompiledUpdates:
         self._alone = tf.function(lambda *args: self._loss_and_gradients(*args), autograph=False)
         self._has_run = False
         self._update = tf.function(self._apply_if_finite, jit_compile=jit, autograph=False)
-        self._call = tf.function(self._in_graph, jit_compile=jit and num_groups == 1, autograph=False)
+        self._call = tf.function(self._in_graph, jit_compile=jit and whole, autograph=False)
 
     def __call__(
         self, inputs: tf.Tensor, targets: tf.Tensor, count: tf.Tensor, state: State

@@ -89,6 +89,7 @@ def test_cpu_leaves_all_gpus(gpus):
 def test_two_cores_of_a_cpu_have_rows(monkeypatch, cores, batch_size, hidden_size, expected):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)))
     assert devices.num_row_groups(batch_size, hidden_size) == expected
+    assert devices.compiles_whole_calls(batch_size, hidden_size) == (expected == 1 and hidden_size < 1024)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,8 @@ def test_large_weights_are_transposed_on_cpus_of_intel(monkeypatch, tmp_path, in
 def test_gpu_has_all_rows_together(gpus, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)))
     assert devices.num_row_groups(64, 256) == 1
+    assert devices.compiles_whole_calls(64, 256)
+    assert devices.compiles_whole_calls(64, 2048)
 
 
 @pytest.mark.parametrize('has_driver', [False, True])

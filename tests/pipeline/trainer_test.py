@@ -309,21 +309,22 @@ _ALL = {'bptt_windows': 2, 'state_reset_rate': 0.3, 'average_from_epoch': 1, 'op
 
 
 @pytest.mark.parametrize(
-    ('sampling', 'model', 'settings'),
+    ('num_groups', 'sampling', 'model', 'settings'),
     [
-        ('random', {}, {'learning_rate': 20.0, 'jit': True}),
-        ('consecutive', {'cell': 'lstm', 'num_layers': 2, 'dropout': 0.5}, _ALL),
+        (1, 'random', {'cell': 'gru'}, {'learning_rate': 20.0, 'jit': True}),
+        (2, 'random', {}, {'learning_rate': 20.0, 'jit': True}),
+        (2, 'consecutive', {'cell': 'lstm', 'num_layers': 2, 'dropout': 0.5}, _ALL),
     ],
-    ids=['random', 'consecutive'],
+    ids=['one', 'two, random', 'two, consecutive'],
 )
-def test_groups_of_rows_train_as_all_rows_together(sampling, model, settings):
+def test_groups_of_rows_train_as_one_compiled_call(num_groups, sampling, model, settings):
     together, grouped = (_trainer(sampling, model=model, num_epochs=2, **settings) for _ in range(2))
-    grouped._train = train = CompiledUpdates(grouped.updates, num_groups=2)
+    grouped._train = train = CompiledUpdates(grouped.updates, num_groups)
     alone = mock.patch.object(train, '_alone', wraps=train._alone)
     with alone as ran_alone:
         means = _run(grouped)[-1].epoch_means
     assert means == pytest.approx(_run(together)[-1].epoch_means, rel=1e-5)
-    assert ran_alone.call_count == 1
+    assert ran_alone.call_count == num_groups - 1
     assert train._loss_and_gradients.experimental_get_tracing_count() == 1  # also for the run alone
     for ours, theirs in zip(grouped.variables, together.variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=ours.name)
@@ -333,6 +334,13 @@ def test_groups_of_rows_train_as_all_rows_together(sampling, model, settings):
 def test_compiled_updates_have_the_groups_of_the_device(jit, expected, monkeypatch):
     monkeypatch.setattr(devices, 'num_row_groups', lambda *sizes: {(B, H): 2}[sizes])
     assert _trainer(jit=jit)._train._num_groups == expected
+
+
+@pytest.mark.parametrize('expected', [False, True])
+def test_whole_calls_are_compiled_as_the_device_says(expected, monkeypatch):
+    monkeypatch.setattr(devices, 'compiles_whole_calls', lambda *sizes: {(B, H): expected}[sizes])
+    assert _trainer(jit=True)._train._call._jit_compile == expected
+    assert not _trainer(jit=False)._train._call._jit_compile
 
 
 def test_averaging_does_not_change_training():

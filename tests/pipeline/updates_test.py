@@ -64,7 +64,7 @@ def test_no_update_follows_one_whose_loss_is_not_finite(num_groups):
     w_xh.assign(tf.tensor_scatter_nd_update(w_xh, [[bad]], [[np.nan] * H]))
     inputs = np.zeros([3, B, T], np.int32)
     inputs[1, -1, -1] = bad
-    train, state = CompiledUpdates(updates, num_groups), updates.model.zero_state(B)
+    train, state = CompiledUpdates(updates, num_groups, whole=num_groups == 1), updates.model.zero_state(B)
     losses, norms, _ = train(tf.constant(inputs), tf.zeros([3, B, T], tf.int32), tf.constant(3), state)
     assert np.isfinite(losses).tolist() == np.isfinite(norms).tolist() == [True, False, True]
     assert (float(losses[2]), float(norms[2]), int(updates.step)) == (0, 0, 1)
