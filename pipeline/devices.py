@@ -62,9 +62,9 @@ def shares_products(hidden_size: int) -> bool:
     """Returns whether both cores of a CPU share each product of a step.
 
     The weights of 1,024 hidden units (4 MB) do not fit the cache of a core, so two groups of rows would read them
-    twice.
+    twice. A GPU has no need of it.
     """
-    return hidden_size >= _LARGE
+    return hidden_size >= _LARGE and not tf.config.get_visible_devices('GPU')
 
 
 def stores_transposed(hidden_size: int) -> bool:
@@ -91,11 +91,9 @@ def num_row_groups(batch_size: int, hidden_size: int) -> int:
 def compiles_whole_calls(batch_size: int, hidden_size: int) -> bool:
     """Returns whether XLA compiles all updates of a call to one function.
 
-    On a CPU TensorFlow multiplies out the gradients of weights faster than XLA. It can do so between compiled functions
-    of each update, which pays for large products and is necessary for groups of rows.
+    On a CPU TensorFlow multiplies out the gradients of weights faster than XLA. It does so between compiled functions
+    of each update. Large products pay for their calls, and groups of rows need them.
     """
-    if tf.config.get_visible_devices('GPU'):
-        return True
     return num_row_groups(batch_size, hidden_size) == 1 and not shares_products(hidden_size)
 
 

@@ -32,7 +32,7 @@ class Factors(NamedTuple):
     """`[N, width]` for each block."""
 
 
-Summands = list[tf.Tensor | Factors]
+Summands = list[tf.Tensor] | list[Factors]
 """The gradient of a variable, yet to be added up."""
 
 

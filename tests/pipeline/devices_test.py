@@ -116,6 +116,12 @@ def test_gpu_has_all_rows_together(gpus, monkeypatch):
     assert devices.compiles_whole_calls(64, 2048)
 
 
+def test_weights_on_a_gpu_are_not_transposed_for_the_cache_of_the_cpu(gpus, monkeypatch, tmp_path):
+    (tmp_path / 'cpuinfo').write_text('vendor_id\t: GenuineIntel\n')
+    monkeypatch.setattr(devices, '_CPU_INFO', tmp_path / 'cpuinfo')
+    assert not devices.stores_transposed(1024)
+
+
 @pytest.mark.parametrize('has_driver', [False, True])
 def test_driver_without_a_gpu_is_said(gpus, monkeypatch, tmp_path, has_driver):
     gpus.gpus = []

@@ -339,8 +339,8 @@ def test_compiled_updates_have_the_groups_of_the_device(jit, expected, monkeypat
 @pytest.mark.parametrize('expected', [False, True])
 def test_whole_calls_are_compiled_as_the_device_says(expected, monkeypatch):
     monkeypatch.setattr(devices, 'compiles_whole_calls', lambda *sizes: {(B, H): expected}[sizes])
-    assert _trainer(jit=True)._train._call._jit_compile == expected
-    assert not _trainer(jit=False)._train._call._jit_compile
+    assert _trainer(jit=True)._train._call.function_spec.jit_compile == expected
+    assert not _trainer(jit=False)._train._call.function_spec.jit_compile
 
 
 def test_averaging_does_not_change_training():
