@@ -1,6 +1,7 @@
 """A run that is killed again and again at any moment ends equal to an unbroken run.
 
-Of three kills, one comes at the start, mostly during compilation, and two come between or within saves.
+Of three kills, one comes at the start, mostly during compilation, and two come between or within saves. The moments are
+fractions of the duration of the unbroken run, so that a fast machine does not end the killed run before its last kill.
 """
 
 import json
@@ -59,6 +60,13 @@ def _variables(checkpoint: str) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
+def _started(*flags: str, **where) -> programs.Program:
+    """Returns a run that is about to compile."""
+    process = programs.Program('pipeline.train', *flags, **where)
+    process.stdout.readline()
+    return process
+
+
 def _wait_for_a_save(process: programs.Program, run_dir: pathlib.Path) -> None:
     """Returns when the run that is under way has saved once more, or has ended."""
     newest, deadline = run_dir / 'checkpoints' / 'checkpoint', time.monotonic() + 120
@@ -99,14 +107,16 @@ def test_run_killed_at_random_moments_equals_an_unbroken_run(tmp_path, program_e
     (tmp_path / 'mine.txt').write_text(TEXT, 'utf-8')
     chance = random.Random(f'{sampling}')
     where = {'cwd': tmp_path, 'env': program_environment}
-    assert programs.run('pipeline.train', *_flags('unbroken', sampling, jit), **where).returncode == 0
+    process, start = _started(*_flags('unbroken', sampling, jit), **where), time.monotonic()
+    process.communicate()
+    assert process.wait() == 0
+    duration = time.monotonic() - start
     for count, number in enumerate([signal.SIGKILL] * KILLS + [signal.SIGTERM]):
-        process = programs.Program('pipeline.train', *_flags('killed', sampling, jit), **where)
-        process.stdout.readline()  # it is about to compile
+        process = _started(*_flags('killed', sampling, jit), **where)
         if count % 3:
             _wait_for_a_save(process, tmp_path / 'killed')
         try:
-            process.wait(timeout=chance.uniform(0, 0.6) if count % 3 else chance.uniform(0.5, 3))
+            process.wait(timeout=duration * (chance.uniform(0, 0.1) if count % 3 else chance.uniform(0.1, 0.3)))
         except subprocess.TimeoutExpired:
             process.send_signal(number)
         process.communicate()
