@@ -92,8 +92,8 @@ class _Calls:
     def predict(self, request: Message, context: grpc.ServicerContext) -> Message:
         """Predicts on a thread of the predictor until the deadline of the call."""
         future = self._predictor.submit(lambda: self._predictor.predict(request))
-        try:
-            return future.result(context.time_remaining())
+        try:  # without a deadline more seconds remain than Python can wait
+            return future.result(min(context.time_remaining(), threading.TIMEOUT_MAX))
         except concurrent.futures.TimeoutError:
             raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, 'the deadline of the call has passed') from None
 

@@ -77,6 +77,11 @@ def test_both_protocols_agree(model, signature, inputs, own_address, stubs):
             np.testing.assert_array_equal(np.asarray(over_rest[name], found.dtype), found, name)
 
 
+def test_call_without_a_deadline_is_answered(stubs):
+    response = stubs.prediction.Predict(predict_request('charrnn', prefix=['分']))
+    assert len(response.outputs['text'].string_val[0].decode()) == 1 + DEFAULT_LENGTH
+
+
 def test_text_equals_the_text_of_the_trainer(own_address, generator):
     prefixes = ['分', '不分开', '山一程 水']
     answer = own_address.predict('charrnn', {'instances': prefixes})
