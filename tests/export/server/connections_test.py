@@ -1,6 +1,8 @@
 """Clients that hold connections and streams open: others are served, and the log stays short."""
 
 import contextlib
+import http.client
+import json
 import os
 import resource
 import socket
@@ -25,13 +27,52 @@ def file_limits():
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_silent_connection_is_closed(serve, model_dirs, monkeypatch):
+@pytest.mark.parametrize(
+    'sent', [b'', b'G', b'GET /v1/models/m HTTP/1.1\r\nHost: local'], ids=['', 'a byte', 'half a head']
+)
+def test_connection_without_a_whole_request_is_closed(serve, model_dirs, monkeypatch, sent):
     monkeypatch.setattr(listener, '_KEEP_ALIVE', 0.1)
     _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
     url = urllib.parse.urlsplit(address.rest)
-    with socket.create_connection((url.hostname, url.port), PATIENCE) as silent:
-        assert silent.recv(1) == b''
+    with socket.create_connection((url.hostname, url.port), PATIENCE) as client:
+        client.sendall(sent)
+        assert client.recv(1) == b''
     assert address.predict('m', {'instances': [1]}).status == 200
+
+
+def test_head_that_arrives_byte_by_byte_has_no_more_time(serve, model_dirs, monkeypatch):
+    monkeypatch.setattr(listener, '_KEEP_ALIVE', 0.3)
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
+    url = urllib.parse.urlsplit(address.rest)
+    with socket.create_connection((url.hostname, url.port), PATIENCE) as client:
+        client.settimeout(0.05)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                client.sendall(b'G')
+                assert client.recv(1) == b''
+                break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+
+
+def test_each_request_on_a_connection_has_its_own_time(serve, model_dirs, monkeypatch):
+    """Each head comes in two parts, the first of them together with the request before."""
+    monkeypatch.setattr(listener, '_KEEP_ALIVE', 0.3)
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
+    url, request = urllib.parse.urlsplit(address.rest), b'GET /v1/models/m HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    with socket.create_connection((url.hostname, url.port), PATIENCE) as client:
+        client.sendall(request[:9])
+        assert address.http('GET', '/v1/models/m').status == 200  # the server has read the part before
+        began = time.monotonic()
+        while time.monotonic() < began + 2 * 0.3:
+            client.sendall(request[9:] + request[:9])
+            response = http.client.HTTPResponse(client)
+            response.begin()
+            assert (response.status, json.loads(response.read()).keys()) == (200, {'model_version_status'})
 
 
 def test_lack_of_file_descriptors_is_logged_once_and_passes(serve, model_dirs, file_limits, caplog):
