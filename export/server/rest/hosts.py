@@ -31,9 +31,10 @@ class HostCheck:
         return name in self._allowed or _is_address(name)
 
 
-def is_loopback(host: str) -> bool:
-    """Returns whether a server that listens on `host` can be reached from this machine only."""
-    return host == 'localhost' or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+def is_loopback(address: str) -> bool:
+    """Returns whether a server that listens on this IP address can be reached from this machine only."""
+    parsed = ipaddress.ip_address(address)
+    return (getattr(parsed, 'ipv4_mapped', None) or parsed).is_loopback
 
 
 def _name(host: str) -> str:

@@ -32,12 +32,12 @@ class RestServer:
         # Connections inherit it. Without it the body of an answer waits up to 40 ms for the client's acknowledgement of
         # the headers; asyncio sets it only on sockets that name their protocol.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self._socket.getsockname()[1]
+        address, self.port = self._socket.getsockname()[:2]
         application = self._api.application(
             metrics_path=options.metrics_path, cors=options.rest_api_enable_cors_support
         )
         config = uvicorn.Config(
-            HostCheck(application, options.allowed_hosts) if is_loopback(options.host) else application,
+            HostCheck(application, options.allowed_hosts) if is_loopback(address) else application,
             http=protocol.closing_stalled_connections(limits.timeout),
             ws='none',
             lifespan='off',

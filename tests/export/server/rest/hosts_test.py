@@ -9,6 +9,7 @@ import pytest
 
 from export.artifact import versions
 from export.server.models.config import ModelConfig
+from export.server.rest import hosts
 from tests.export.server.client import PATIENCE
 from tests.export.server.conftest import address_of
 from tests.export.server.in_process import serving
@@ -59,6 +60,29 @@ def test_visitors_see_the_name_of_the_corpus_and_not_its_path(serve, model_dirs,
     listed = address.http('GET', '/studio/model.json')
     assert listed.document['models'][0]['corpus'] == {'name': 'novel.txt'}
     assert b'private' not in listed.body
+
+
+def test_server_on_a_name_of_a_loopback_address_answers_no_foreign_host(serve, model_dirs):
+    _, address = serve([ModelConfig('m', model_dirs / 'half_plus_two')], host='LOCALHOST')
+    assert _status(address, 'evil.example') == 403
+
+
+@pytest.mark.parametrize(
+    ('address', 'expected'),
+    [
+        ('127.0.0.1', True),
+        ('127.8.9.10', True),
+        ('::1', True),
+        ('::ffff:127.0.0.1', True),
+        ('::ffff:192.168.1.7', False),
+        ('0.0.0.0', False),
+        ('::', False),
+        ('192.168.1.7', False),
+        ('fe80::1%eth0', False),
+    ],
+)
+def test_loopback_addresses(address, expected):
+    assert hosts.is_loopback(address) == expected
 
 
 def test_server_on_all_addresses_answers_every_host(serve, model_dirs):
