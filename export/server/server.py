@@ -30,8 +30,8 @@ class Server:
           InputError: a port is not available, which is known before the models are loaded, or a model has no version
             to serve.
         """
-        ports.check_free(options.host, options.rest_api_port, 'rest_api_port')
-        ports.check_free(options.host, options.port, 'port')
+        with ports.listen(options.host, options.rest_api_port, 'rest_api_port'):  # the two ports must differ
+            ports.check_free(options.host, options.port, 'port')
         self._options = options
         self._report = report
         self.manager = Manager(
@@ -118,9 +118,15 @@ class Server:
 
 
 def _check_available(manager: Manager, model: ModelConfig) -> None:
-    available = manager.available(model.name)
+    available, problem = manager.available(model.name), manager.problem(model.name)
     if not available:
-        raise InputError(_nothing_to_serve(model.base_path, manager.problem(model.name)))
+        found = list(versions.versions(model.base_path))
+        if found and not problem:
+            raise InputError(
+                f'model_version_policy of model {model.name} names {list(model.specific or ())}, '
+                f'which are not among its versions {found}.'
+            )
+        raise InputError(_nothing_to_serve(model.base_path, problem))
     missing = {label: version for label, version in model.labels.items() if version not in available}
     if missing:
         raise InputError(f'version_labels of model {model.name}: {missing} are not among its versions {available}.')

@@ -133,6 +133,11 @@ def test_nothing_to_serve_says_how_to_make_it(tmp_path, serve):
         serve([ModelConfig('m', tmp_path / 'none')])
 
 
+def test_policy_that_names_no_version_of_the_model_is_refused(model_dirs, serve):
+    with pytest.raises(InputError, match=r'model_version_policy of model m names \[7\], which .* versions \[123\]'):
+        serve([ModelConfig('m', model_dirs / 'half_plus_two', latest=None, specific=(7,))])
+
+
 def test_label_of_a_missing_version_is_refused(model_dirs, serve):
     with pytest.raises(InputError, match=r"version_labels of model m: {'canary': 9} are not among its versions"):
         serve([ModelConfig('m', model_dirs / 'half_plus_two', labels={'canary': 9})])
@@ -150,11 +155,18 @@ def test_taken_port_is_refused(serve, model_dirs):
 
 def test_taken_port_is_noticed_before_a_model_is_loaded(serve, model_dirs, monkeypatch):
     server, _ = serve([ModelConfig('m', model_dirs / 'half_plus_two')])
-    loaded = []
+    loaded, free = [], _free_port()
     monkeypatch.setattr(Server, '_load', lambda *_: loaded.append(1))
-    with pytest.raises(InputError, match='not available'):
-        Server([ModelConfig('m', model_dirs / 'charrnn')], Options(rest_api_port=0, port=server.grpc_port), print)
+    for rest_api_port, port in ((0, server.grpc_port), (free, free)):
+        with pytest.raises(InputError, match=f'^port={port} is not available'):
+            options = Options(rest_api_port=rest_api_port, port=port)
+            Server([ModelConfig('m', model_dirs / 'charrnn')], options, print)
     assert not loaded
+
+
+def _free_port() -> int:
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        return free.getsockname()[1]
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason='this machine has no IPv6')
