@@ -25,12 +25,14 @@ from export.server import ignored_flags
 from export.server.options import METRICS_PATH, BatchingOptions, Options
 
 _FLAGS = flags.FLAGS
+_NO_TLS = ('ssl_config_file', 'use_alts_credentials')
 _EXTRA = {'tensorflow_serving', 'grpc', 'grpc_health', 'grpc_reflection', 'starlette', 'uvicorn', 'prometheus_client'}
 
 
 def main() -> None:
-    if _FLAGS.ssl_config_file:
-        raise InputError('ssl_config_file: this server has no TLS. Put a proxy in front that has it, and leave it out.')
+    for name in _NO_TLS:
+        if _FLAGS[name].value:
+            raise InputError(f'{name}: this server has no TLS. Put a proxy in front that has it, and leave it out.')
     if _FLAGS.batching_parameters_file and not _FLAGS.enable_batching:
         raise InputError('batching_parameters_file needs batching: give only one of it and --noenable_batching.')
     process, config, files = import_server()
@@ -109,7 +111,8 @@ if __name__ == '__main__':
     flags.DEFINE_string(
         'monitoring_config_file', None, 'A MonitoringConfig in text form: the path of the metrics, or none.'
     )
-    flags.DEFINE_string('ssl_config_file', None, 'Refused: this server has no TLS.')
+    flags.DEFINE_string(_NO_TLS[0], None, 'Refused: this server has no TLS.')
+    flags.DEFINE_boolean(_NO_TLS[1], None, 'Refused: this server has no TLS.')
     ignored_flags.define()
     define_flags(Options)
     program.run(main)

@@ -8,6 +8,7 @@ from absl import flags
 _HELP = "TensorFlow Serving's; without effect here."
 _BOOLEANS = (
     'allow_version_labels_for_unavailable_models',
+    'enable_grpc_healthcheck_service',
     'enable_per_model_batching_parameters',
     'enable_profiler',
     'enable_serialization_as_tensor_content',
@@ -19,6 +20,7 @@ _BOOLEANS = (
     'skip_initialize_tpu',
     'use_tflite_model',
     'xla_cpu_compilation_enabled',
+    'xla_gpu_compilation_enabled',
 )
 _TEXTS = (
     'grpc_channel_arguments',

@@ -16,7 +16,7 @@ from export.server.options import METRICS_PATH, BatchingOptions
 _Field = descriptor_pb2.FieldDescriptorProto
 _INTEGER = f'.{wrappers_pb2.Int64Value.DESCRIPTOR.full_name}'
 _IGNORED_INTEGERS = ('max_execution_batch_size',)
-_IGNORED_FLAGS = ('pad_variable_length_inputs', 'enable_large_batch_splitting')
+_BOOLEAN = f'.{wrappers_pb2.BoolValue.DESCRIPTOR.full_name}'
 
 
 def read_batching(path: pathlib.Path) -> tuple[dict[str, int], list[str]]:
@@ -60,8 +60,8 @@ def _pool() -> descriptor_pool.DescriptorPool:
     integers = [field.name for field in dataclasses.fields(BatchingOptions)]
     for name in (*integers, *_IGNORED_INTEGERS):
         _add(batching, name, _Field.TYPE_MESSAGE, _INTEGER)
-    for name in _IGNORED_FLAGS:
-        _add(batching, name, _Field.TYPE_BOOL)
+    _add(batching, 'pad_variable_length_inputs', _Field.TYPE_BOOL)
+    _add(batching, 'enable_large_batch_splitting', _Field.TYPE_MESSAGE, _BOOLEAN)
     _add(batching, 'thread_pool_name', _Field.TYPE_MESSAGE, f'.{wrappers_pb2.StringValue.DESCRIPTOR.full_name}')
     _add(batching, 'allowed_batch_sizes', _Field.TYPE_INT64, label=_Field.LABEL_REPEATED)
     prometheus = file.message_type.add(name='PrometheusConfig')

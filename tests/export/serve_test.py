@@ -40,6 +40,7 @@ def test_other_flags_of_tensorflow_serving_are_accepted_with_one_line(started):
     ('flags', 'message'),
     [
         (['--ssl_config_file=a'], 'ssl_config_file: this server has no TLS'),
+        (['--use_alts_credentials'], 'use_alts_credentials: this server has no TLS'),
         (['--batching_parameters_file=a', '--noenable_batching'], 'batching_parameters_file needs batching'),
         (['--rest_api_num_treads=8'], "Unknown command line flag 'rest_api_num_treads'. Did you mean"),
     ],

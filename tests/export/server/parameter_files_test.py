@@ -16,8 +16,12 @@ def test_documented_files_are_valid():
 
 def test_parameters_without_effect_are_named(tmp_path):
     path = tmp_path / 'batching'
-    path.write_text('max_batch_size { value: 7 } allowed_batch_sizes: 4 allowed_batch_sizes: 7 thread_pool_name: {}')
-    assert read_batching(path) == ({'max_batch_size': 7}, ['allowed_batch_sizes', 'thread_pool_name'])
+    path.write_text(
+        'max_batch_size { value: 7 } allowed_batch_sizes: 4 allowed_batch_sizes: 7 thread_pool_name: {} '
+        'pad_variable_length_inputs: true enable_large_batch_splitting { value: true }'
+    )
+    without_effect = ['allowed_batch_sizes', 'enable_large_batch_splitting', 'pad_variable_length_inputs']
+    assert read_batching(path) == ({'max_batch_size': 7}, [*without_effect, 'thread_pool_name'])
 
 
 @pytest.mark.parametrize(
