@@ -18,7 +18,7 @@ from data.errors import InputError
 from data.ids import Ids
 from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
-from pipeline import run_directory, strategies, worker
+from pipeline import advice, run_directory, strategies, worker
 from pipeline.checkpoints import BestCheckpoint, Checkpoints
 from pipeline.config import Config, parse_steps
 from pipeline.dataset import Dataset, EncodedText
@@ -35,7 +35,6 @@ from pipeline.strategies import Strategy
 from pipeline.trainer import Progress, Trainer, make_trainer
 
 _GUESSING_MARGIN = 0.01  # nats; the first weights, before a step, are that close to guessing
-_LARGE_INIT_SCALE = 0.1
 _STOPPING = 'saves after the current minibatches and stops; a second signal stops at once, without saving'
 
 
@@ -369,14 +368,11 @@ def _where_it_resumes(trainer: Trainer) -> str:
 
 def _hint(trainer: Trainer, progress: Progress) -> str | None:
     """Returns advice if the loss of an epoch was above ln V: the steps or the initial weights are too large."""
-    size, config = trainer.model.vocabulary_size, trainer.config
+    size = trainer.model.vocabulary_size
     if progress.epoch_means.loss <= uniform_nats(size) + _GUESSING_MARGIN:
         return None
-    advice = [] if config.clip_norm else ['--clip_norm=0.01']
-    if trainer.model.config.init_scale > _LARGE_INIT_SCALE:
-        advice.append('--init_scale=0.01')
-    advice.append(f'a --learning_rate below {config.learning_rate:g}')
-    return f'this epoch was worse than guessing among all {size:,} characters. What to try: {" or ".join(advice)}'
+    what_to_try = advice.against_divergence(trainer.model.config, trainer.config)
+    return f'this epoch was worse than guessing among all {size:,} characters. What to try: {what_to_try}'
 
 
 def _stopped_early(trainer: Trainer) -> str:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.errors import InputError
 from data.ids import Ids
 from data.windows import Windows, stacked
-from pipeline import devices, optimizers
+from pipeline import advice, devices, optimizers
 from pipeline.config import Config, TrainingConfig
 from pipeline.devices import HOST
 from pipeline.early_stopping import EarlyStopping
@@ -332,9 +332,9 @@ class Trainer(tf.Module):
         if not bad.size:
             return
         step = first_step + int(bad[0])
-        advice = 'lower --learning_rate' + ('' if self.config.clip_norm else ' or turn clipping on (--clip_norm=0.01)')
+        what_to_try = advice.against_divergence(self.model.config, self.config, is_updated=step > 0)
         raise DivergenceError(
             f'training diverged at step {step + 1} (epoch {step // self.windows.steps_per_epoch + 1}): loss '
             f'{losses[bad[0]]}, gradient norm {norms[bad[0]]}. That update was not applied and nothing was saved '
-            f'since. What to try: {advice}.'
+            f'since. What to try: {what_to_try}.'
         )

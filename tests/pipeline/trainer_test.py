@@ -389,11 +389,18 @@ def test_training_lowers_the_perplexity():
 
 def test_divergence_stops_before_the_bad_update():
     trainer = _trainer(clip_norm=0, learning_rate=3e38, num_epochs=5)
-    with pytest.raises(DivergenceError, match=r'diverged at step \d+ \(epoch 1\).*learning_rate.*clip_norm') as error:
+    message = r'diverged at step \d+ \(epoch 1\).*clip_norm=.* or a --learning_rate below'
+    with pytest.raises(DivergenceError, match=message) as error:
         _run(trainer)
     step = int(str(error.value).split('step ')[1].split()[0])
     assert trainer.step == step - 1
     assert all(np.all(np.isfinite(value)) for value in _weights(trainer).values())
+
+
+def test_divergence_before_an_update_is_of_the_initial_weights():
+    trainer = _trainer(model={'activation': 'relu', 'init_scale': 1e10})
+    with pytest.raises(DivergenceError, match=r'diverged at step 1 .* What to try: an --init_scale below 1e\+10\.'):
+        _run(trainer)
 
 
 @pytest.mark.parametrize(
