@@ -20,7 +20,7 @@ from pipeline.run_directory import RunRecord
 from pipeline.scorer import Scorer
 
 _LONGEST_NGRAM = 7  # characters, of the Kneser-Ney baselines
-_NEW = 5  # characters: text is new where so many, the last of them predicted, were not read before
+_NEW = 5  # characters: text is new where this many, the last of them predicted, were not read before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +98,11 @@ def evaluate(
     size = len(record.vocabulary)
     evaluator = _Evaluator(models, record, training, methods)
     chosen_here = constants is None and methods.dynamic and valid is None
+    if constants and methods.dynamic and constants.dynamic_rate is None:
+        raise InputError(
+            'the constants are of an evaluation without --dynamic, which this one has: leave it out, or evaluate the '
+            'run of --constants_of with it.'
+        )
     if constants is None:
         several = len(models) > 1 or training is not None or methods.cache or methods.dynamic
         constants = _choose(evaluator, methods.dynamic, valid or text, with_weights=several and valid is not None)
@@ -143,8 +148,8 @@ def _mixtures(losses: dict[str, np.ndarray], constants: Constants) -> dict[str, 
     for mixture, weights in constants.weights.items():
         if missing := sorted(weights.keys() - losses.keys()):
             raise InputError(
-                f'the constants are of an evaluation with {", ".join(missing)}, which this one lacks: give as many '
-                f'--run_dir, and the same of --baselines, --cache and --dynamic.'
+                f'the constants are of an evaluation with {", ".join(missing)}, which this one lacks: give the '
+                f'same number of --run_dir, and the same of --baselines, --cache and --dynamic.'
             )
         parts = np.array([-losses[name] for name in weights])
         found[mixture] = -mixed(parts, np.array(list(weights.values())))

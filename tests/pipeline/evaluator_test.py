@@ -69,6 +69,13 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
     assert 'chosen on this very text: the figures are too good' in evaluation.report(alone)
 
 
+def test_constants_of_an_evaluation_without_dynamic_evaluation_do_not_serve_one_with_it(model, vocabulary):
+    record = RunRecord(Config.from_dict({'jit': False}), vocabulary, '', (1,) * len(vocabulary))
+    constants = evaluator.evaluate([model], record, text := _text(TEXT[:60], vocabulary)).constants
+    with pytest.raises(InputError, match=r'without --dynamic, which this one has: .* --constants_of with it'):
+        evaluator.evaluate([model], record, text, methods=Methods(dynamic=True), constants=constants)
+
+
 def test_model_alone_does_not_read_the_validation_part(model, vocabulary, monkeypatch):
     read, losses = [], evaluator.Scorer.losses
     monkeypatch.setattr(evaluator.Scorer, 'losses', lambda scorer, text: read.append(text) or losses(scorer, text))
