@@ -62,7 +62,7 @@ def cluster() -> Cluster | None:
         own = index + (len(jobs.get('chief', ())) if kind == 'worker' else 0)
         if jobs.keys() - {'chief', 'worker'} or kind not in jobs or addresses[own] != jobs[kind][index]:
             raise KeyError(kind)
-        if not all(re.fullmatch('.+:[0-9]+', address) for address in addresses):
+        if not all(re.fullmatch('.+:[0-9]+', address) and _port(address) < 2**16 for address in addresses):
             raise ValueError(addresses)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
@@ -70,6 +70,10 @@ def cluster() -> Cluster | None:
             f'{{"worker": ["host1:2222", "host2:2222"]}}, "task": {{"type": "worker", "index": 0}}}}.'
         ) from error
     return Cluster(addresses, own) if len(addresses) > 1 else None
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(':')[2])
 
 
 class Strategy(NamedTuple):
@@ -144,7 +148,7 @@ def wait_for(workers: Cluster, clock: Callable[[], float] = time.monotonic) -> N
       InputError: another program uses the port.
     """
     missing, last_line = workers.others, -math.inf
-    port = int(workers.addresses[workers.own].rpartition(':')[2])
+    port = _port(workers.addresses[workers.own])
     try:
         listening = socket.create_server(('', port))
     except OSError as error:

@@ -209,6 +209,7 @@ def test_environment_names_the_workers(monkeypatch, text, expected):
         '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "chief", "index": 0}}',
         '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:65536", "b:2"]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_malformed_environment_is_refused(monkeypatch, text):
