@@ -44,14 +44,15 @@ class DynamicScorer:
         rate.
         """
         self._model.assign(self._trained)
-        inputs, targets = text.ids[:-1], text.ids[1:]
+        num_predicted = len(text.ids) - 1
         shape = [_SEGMENTS_PER_CALL, _SEGMENT]
         size = shape[0] * shape[1]
         state, recent, found = self._model.zero_state(1), tf.constant(0.0), []
-        for start in range(0, len(inputs), size):
+        for start in range(0, num_predicted, size):
             before_call()
-            count = min(size, len(inputs) - start)
-            padded = [np.pad(ids[start : start + size], (0, size - count)).reshape(shape) for ids in (inputs, targets)]
+            count = min(size, num_predicted - start)
+            ids = text.ids[start : start + count + 1]
+            padded = [np.pad(part, (0, size - count)).reshape(shape) for part in (ids[:-1], ids[1:])]
             scalars = tf.constant(count), tf.constant(rate, tf.float32)
             losses, state, recent = self._score(*map(tf.constant, padded), *scalars, state, recent)
             found.append(losses.numpy().ravel()[:count])

@@ -42,4 +42,4 @@ def unigram_nats(ids: np.ndarray, counts: np.ndarray) -> float:
     training part, a probability above 0.
     """
     p = (counts + 1) / (counts.sum() + len(counts))
-    return float(-np.log(p[ids]).mean())
+    return float(np.bincount(ids, minlength=len(p)) @ -np.log(p)) / len(ids)
