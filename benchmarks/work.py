@@ -15,7 +15,7 @@ _FEWEST, _MOST = 5, 30  # epochs
 
 
 def num_epochs(operations: int) -> int:
-    """Returns how many epochs of so many operations a contestant trains, for about as long as any other."""
+    """Returns how many epochs a contestant trains, so that all cases take about as long; `operations`: of one epoch."""
     return round(min(_MOST, max(_FEWEST, _OPERATIONS / operations)))
 
 

@@ -96,7 +96,7 @@ class ModelConfig:
     forget_bias: float = setting(0.0, 'Initial bias of the forget gate (lstm only).', lowest=-LARGEST_FLOAT)
     embedding_size: int = setting(
         0,
-        'E, size of the vectors that stand for characters. 0: the characters themselves, one-hot, as in the book.',
+        'E, size of the embedding of a character. 0: the characters themselves, one-hot, as in the book.',
         lowest=0,
     )
     embedding_scale: float = setting(
@@ -258,7 +258,7 @@ class TrainingConfig:
         return Interval.parse(name, getattr(self, name))
 
     def default_log_every(self, steps_per_epoch: int) -> str:
-        """Returns the value that stands for an empty `log_every`."""
+        """Returns the value that replaces an empty `log_every`."""
         evaluates_within_epochs = self.interval('evaluate_every') and not self.interval('evaluate_every').epochs
         return f'{_LONG_EPOCH}' if evaluates_within_epochs or steps_per_epoch > _LONG_EPOCH else '1ep'
 
@@ -271,7 +271,7 @@ class TrainingConfig:
         if self.log_every.endswith('ep') and evaluation and not evaluation.epochs:
             raise InputError(
                 f'evaluate_every={self.evaluate_every} evaluates within epochs, but log_every={self.log_every} counts '
-                f'only whole ones: give both in epochs, or neither.'
+                f'only whole ones: give both in epochs, or neither. A run keeps the unit of its log_every.'
             )
         if not evaluation and self.early_stopping_patience:
             raise InputError(

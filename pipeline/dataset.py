@@ -19,7 +19,7 @@ from pipeline.config import PARTS, DataConfig, TrainingConfig
 
 _FEWEST = 2  # characters: one to start from and one to predict
 _LONGEST_FIRST_WORD = 10  # characters; some scripts do not separate words
-CONTEXT = 1000  # characters; a state that has read so many no longer depends on where it started
+CONTEXT = 1000  # characters; a state that has read this many no longer depends on where it started
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A short text is one stream. A text of `LONG` characters or more is cut into rows that are read
 side by side, up to 64, which is many times as fast. Each row but the first reads the `CONTEXT` characters before it
-first, without counting them: after so many, its state no longer depends on where it started.
+first, without counting them: after that, its state no longer depends on where it started.
 """
 
 from collections.abc import Callable
@@ -67,5 +67,5 @@ class Scorer:
 
 
 def _num_rows(num_predicted: int) -> int:
-    """Returns how many rows a text with so many predicted characters has."""
+    """Returns the number of rows of a text with this number of predicted characters."""
     return 1 if num_predicted < LONG else min(_MOST_ROWS, num_predicted // _ROW)

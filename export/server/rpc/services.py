@@ -25,7 +25,7 @@ from export.server.metrics import Metrics
 from export.server.predictor import Predictor
 from export.server.rpc import reflection
 
-_LONGEST_MESSAGE = 1024  # characters, as in TensorFlow Serving; the message is sent in a header
+_LONGEST_MESSAGE = 1024  # characters; the message is sent in a header
 _QUIET = 0.1  # seconds without a new call after which the server stops
 _SPARE_THREADS = 16  # for health, states and metadata while all other threads predict
 _SERVED = (
@@ -228,4 +228,4 @@ def _bind(server: grpc.Server, host: str, port: int) -> int:
         return server.add_insecure_port(address)
     except RuntimeError as error:
         ports.check_free(host, port, 'port')  # raises an error with the reason, which gRPC does not give
-        raise InputError(f'port={port} is not available at {host}: {error}. Use another, or 0 for any.') from error
+        raise InputError(f'port={port} is not available at {host} ({error}): use another, or 0 for any.') from error

@@ -158,8 +158,8 @@ def test_taken_port_is_noticed_before_a_model_is_loaded(serve, model_dirs, monke
     loaded, free = [], _free_port()
     monkeypatch.setattr(Server, '_load', lambda *_: loaded.append(1))
     for rest_api_port, port in ((0, server.grpc_port), (free, free)):
+        options = Options(rest_api_port=rest_api_port, port=port)
         with pytest.raises(InputError, match=f'^port={port} is not available'):
-            options = Options(rest_api_port=rest_api_port, port=port)
             Server([ModelConfig('m', model_dirs / 'charrnn')], options, print)
     assert not loaded
 
