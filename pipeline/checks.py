@@ -12,7 +12,7 @@ def rows(name: str, first: tf.Tensor, **others: tf.Tensor) -> list[tf.Operation]
     checks = [tf.debugging.Assert(count > 0, [f'{name} has no row; give one or more'])]
     for other, value in others.items():
         own = tf.shape(value)[0]
-        message = tf.strings.format(f'{other} has {{}} rows and {name} {{}}; give both as many', (own, count))
+        message = tf.strings.format(f'{other} has {{}} rows and {name} {{}}; give both the same number', (own, count))
         checks.append(tf.debugging.Assert(own == count, [message]))
     return checks
 

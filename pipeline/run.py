@@ -236,7 +236,7 @@ class Run:
             self.stop.check()
 
     def _after_call(self, progress: Progress) -> None:
-        """Saves if that is due, before all that may take long."""
+        """Saves a due checkpoint first, because an evaluation and samples may take long."""
         self.monitor.after_call(progress)
         self.profiler.after_call(progress.step)
         if self.checkpoints.is_due(progress.step):

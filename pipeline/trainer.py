@@ -173,7 +173,7 @@ class Trainer(tf.Module):
     ) -> Generator[Progress]:
         """Trains from the current step to the end of the run; yields the progress after each call.
 
-        A step that was stopped before all that is due after it was done is yielded first.
+        If the run was stopped before everything due after a step was done, that step is yielded first.
         `before_call` is called before each call, whose steps are `first` to `last - 1`. If there are replicas in
         several processes, all stop before the same call when `should_stop` returns true in one of them, or when one
         closes this iterator.
@@ -278,7 +278,7 @@ class Trainer(tf.Module):
         return step >= self.last_step or any(step % period == 0 for period in self._periods)
 
     def know_reported_step(self) -> None:
-        """Takes all that was due as done, if that is not known: in a new run, or one of an older version."""
+        """Sets `reported_step` where no checkpoint has it: in a new run, or in one of an older version."""
         if self.reported_step < 0:
             self.reported_step.assign(self.step)
 

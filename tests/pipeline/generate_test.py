@@ -358,7 +358,7 @@ def test_invalid_utf8_in_a_prefix_is_not_read_as_unknown(unknowing):
         ({'top_p': [1, float('nan')]}, r'top_p\[1\] is nan'),
         ({'stop': ['', b'\xff']}, r'stop\[1\] is not valid UTF-8'),
         ({'stop': ['分囧', '']}, r'stop\[0\] contains .*囧.* \(U\+56E7\), which is not among the 24 characters'),
-        ({'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give both as many'),
+        ({'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give both the same number'),
         ({'prefix': []}, r'prefix has no row; give one or more'),
     ],
 )

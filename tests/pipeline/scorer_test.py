@@ -41,7 +41,7 @@ def _text(ids: np.ndarray, num_context: int = 0) -> EncodedText:
 
 
 def test_every_character_but_the_first_is_predicted_once(model):
-    """Texts of one target, and of one less, as many and one more than one window and two windows have."""
+    """Texts of one target; of one window and of two, one target less and one more."""
     own = Scorer(model, window=6, jit=False)
     for count in (2, 6, 7, 8, 12, 13, 14):
         ids = _ids(model, count)

@@ -128,7 +128,7 @@ def _error(error: ServingError) -> dict:
 def _valid(name: str, value: Any, highest: int | None) -> Any:
     """Returns `value` in the type of the input `name`. Raises `ServingError` if it does not fit.
 
-    `highest`: of the model, for an integer; None: that of the type.
+    `highest`: the largest integer that the model allows; None: that of the type.
     """
     dtype = _DTYPES.get(name, tf.int32)
     if dtype == tf.string:

@@ -63,13 +63,13 @@ def bad() -> list[tuple[str, dict[str, list], str]]:
         ('generate', {'stop': ['', '分囧']}, r'stop\[1\] contains .*U\+56E7'),
         ('generate', {'stop': ['分' * 1001, '']}, rf'stop\[0\] has 1001 characters; it must have 0 to 1000, {limit}'),
         ('sample', {'prefix': ['', '分']}, r'prefix\[0\] has 0 characters'),
-        ('sample', {'seed': [1]}, r'seed has 1 rows and prefix 2; give both as many'),
-        ('generate', {'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give both as many'),
+        ('sample', {'seed': [1]}, r'seed has 1 rows and prefix 2; give both the same number'),
+        ('generate', {'seed': [1, 2, 3]}, r'seed has 3 rows and prefix 2; give both the same number'),
         ('score', {'text': ['分', '分开']}, rf'text\[0\] has 1 characters; it must have 2 to 2000, {limit}'),
         ('score', {'text': ['分开', '分' * 2001]}, r'text\[1\] has 2001 characters'),
         ('step', {'ids': [0, 24]}, r'ids\[1\] is 24; it must be 0 to 23, a character'),
         ('step', {'ids': [-1, 0]}, r'ids\[0\] is -1; it must be 0 to 23'),
-        ('step', {'ids': [1, 2, 3]}, r'state_0 has 2 rows and ids 3; give both as many'),
+        ('step', {'ids': [1, 2, 3]}, r'state_0 has 2 rows and ids 3; give both the same number'),
     ]
 
 
