@@ -7,7 +7,6 @@ import http.client
 import os
 import pathlib
 import re
-import shutil
 import string
 import sys
 import urllib.parse
@@ -16,6 +15,7 @@ import zlib
 from collections.abc import Callable
 
 from data.errors import InputError
+from data.files import aside
 from data.progress import Progress
 
 _CHUNK = 1 << 16  # bytes
@@ -104,14 +104,13 @@ def _download_first(sources: list[Remote], path: pathlib.Path, check: Callable[[
 
 def _download(remote: Remote, path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:
     """Downloads to a temporary file, checks it and renames it: `path` is never incomplete or unusable."""
-    folder = path.parent / f'{path.name}.{os.getpid()}.part'
-    part = folder / path.name  # `check` reads its suffix
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open('wb') as file:
-            _copy(remote.url, file)
-        _check(remote, part, check)
-        part.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside(path) as part:  # `check` reads its suffix
+            with part.open('wb') as file:
+                _copy(remote.url, file)
+            _check(remote, part, check)
+            part.replace(path)
     except InputError:
         raise
     except (OSError, ValueError, EOFError, zlib.error, http.client.HTTPException) as error:
@@ -120,8 +119,6 @@ def _download(remote: Remote, path: pathlib.Path, check: Callable[[pathlib.Path]
             f'cannot fetch {remote.url} into {path}: {reason}. Put the file there by hand, or set CHARRNN_DATA_HOME to '
             f'a folder that holds {remote.filename}.'
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(remote: Remote, part: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:

@@ -1,6 +1,9 @@
 """Paths that users name, and files that appear complete or not at all."""
 
+import contextlib
 import pathlib
+import tempfile
+from collections.abc import Iterator
 
 from data.errors import InputError
 
@@ -31,8 +34,18 @@ def tensorflow_path(name: str, value: str) -> pathlib.Path:
     return path
 
 
+@contextlib.contextmanager
+def aside(path: pathlib.Path, prefix: str = '.') -> Iterator[pathlib.Path]:
+    """Yields a path of the same name in a new folder beside `path`; removes the folder at the end.
+
+    A process that is killed leaves the folder, whose name begins with `prefix` and ends with `.part`.
+    """
+    with tempfile.TemporaryDirectory('.part', prefix, path.parent, ignore_cleanup_errors=True) as folder:
+        yield pathlib.Path(folder) / path.name
+
+
 def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes `text` in UTF-8 to `path`.part and renames that to `path`. Raises OSError if it cannot be written."""
-    aside = path.with_name(f'{path.name}.part')
-    aside.write_text(text, 'utf-8')
-    aside.replace(path)
+    """Writes `text` in UTF-8 to a new file and renames that to `path`. Raises OSError if it cannot be written."""
+    with aside(path) as part:
+        part.write_text(text, 'utf-8')
+        part.replace(path)

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 import sys
 from collections.abc import Iterator
 
@@ -53,7 +54,10 @@ def _home() -> pathlib.Path:
 
 def _write(folder: pathlib.Path, source: Source) -> None:
     print(f'encodes the text once and keeps it in {folder}', flush=True)
-    stored_text.create(folder, source)
+    prefix = f'.{folder.name}.'
+    for left in folder.parent.glob(f'{prefix}*'):  # of processes that were killed while they held the lock
+        shutil.rmtree(left, ignore_errors=True)
+    stored_text.create(folder, source, prefix)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from data.errors import InputError
-from data.files import write_whole
+from data.files import aside, write_whole
 
 _HEADER, _SYMBOLS = 'text.json', 'symbols.bin'
 _PIECE = 1 << 20  # characters
@@ -177,21 +176,18 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[str]: ...
 
 
-def create(folder: pathlib.Path, source: Source) -> None:
-    """Writes a text to a new folder, which appears whole or not at all.
+def create(folder: pathlib.Path, source: Source, prefix: str = '.') -> None:
+    """Writes a text to a new folder, which appears whole or not at all. See `files.aside` for `prefix`.
 
     Raises:
       OSError: it cannot be written.
       InputError: the source cannot be read.
     """
-    part = folder.with_name(f'{folder.name}.part')
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    part.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with aside(folder, prefix) as part:
+        part.mkdir()
         _write(part, source)
         part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(folder: pathlib.Path, source: Source) -> None:

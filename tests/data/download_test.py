@@ -127,6 +127,16 @@ def test_unfinished_file_does_not_get_the_final_name(web, home):
     assert seen == [False]
 
 
+def test_two_downloads_of_one_file_are_not_mixed(web, home):
+    """As of two containers, whose processes have the same number, in one data home."""
+    web.pages |= {'/song': BODY, '/other': b'another'}
+    others = iter([Remote(web.url('/other'), 'song.txt')])
+    web.when_asked = lambda: [fetch(other).read_bytes() for other in others]
+    assert fetch(Remote(web.url('/song'), 'song.txt')).read_bytes() == BODY
+    assert web.asked == ['/song', '/other']
+    assert _kept(home) == [home / 'song.txt']
+
+
 def test_file_with_another_digest_is_not_kept(web, home):
     web.pages['/song.txt'] = BODY + b'!'
     expected = hashlib.sha256(BODY).hexdigest()

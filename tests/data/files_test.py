@@ -42,3 +42,10 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='no space left'):
         write_whole(path, 'new')
     assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_that_a_user_named_part_is_kept(tmp_path):
+    (tmp_path / 'a.json.part').write_text("a user's")
+    write_whole(tmp_path / 'a.json', 'new')
+    assert (tmp_path / 'a.json.part').read_text() == "a user's"

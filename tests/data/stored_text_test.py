@@ -72,6 +72,29 @@ def test_interrupted_text_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folder_that_a_user_named_part_is_kept(tmp_path):
+    (tmp_path / 'x.part').mkdir()
+    (tmp_path / 'x.part' / 'thesis.txt').write_text('precious')
+    stored_text.create(tmp_path / 'x', Pieces('abc'))
+    assert (tmp_path / 'x.part' / 'thesis.txt').read_text() == 'precious'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['x', 'x.part']
+
+
+def test_two_texts_that_are_written_to_one_folder_are_not_mixed(tmp_path):
+    """The second is written while the first is; the one that is complete first counts."""
+
+    class Meanwhile(Pieces):
+        def __iter__(self):
+            yield 'ab'
+            stored_text.create(tmp_path / 'x', Pieces('cde'))
+            yield 'ab'
+
+    with pytest.raises(OSError, match='not empty'):
+        stored_text.create(tmp_path / 'x', Meanwhile())
+    assert str(stored_text.read(tmp_path / 'x')) == 'cde'
+    assert list(tmp_path.iterdir()) == [tmp_path / 'x']
+
+
 @pytest.mark.parametrize(
     ('name', 'change', 'message'),
     [
