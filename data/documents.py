@@ -1,4 +1,7 @@
-"""The documents in a file: a text, the texts in a zip file, or a gzip file. The first bytes of a file tell which."""
+"""The documents in a file: a text, the texts in a zip file, or a gzip file.
+
+The first bytes of a file tell which; but a file that is named .zip must be a zip file.
+"""
 
 import contextlib
 import gzip
@@ -56,10 +59,9 @@ def read(path: pathlib.Path) -> Iterator[Document]:
     """
     with _errors(path), path.open('rb') as file:
         start = file.peek(max(map(len, _FORMATTED)))
-        suffix = path.suffix.lower()
-        if start.startswith(_ZIP) or suffix == '.zip':
+        if start.startswith(_ZIP) or path.suffix.lower() == '.zip':
             yield from _zip_members(path, file if file.seekable() else io.BytesIO(file.read()))
-        elif start.startswith(_GZIP) or suffix == '.gz':
+        elif start.startswith(_GZIP):
             yield Document(path, str(path), gzip.GzipFile(fileobj=file), file)
         else:
             for magic, kind in _FORMATTED.items():

@@ -12,7 +12,8 @@ import sys
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import IO
 
 from data.errors import InputError
 from data.files import aside
@@ -145,19 +146,36 @@ def _copy(url: str, target) -> None:
         print(f'downloading {url}' + (f' ({size:,} bytes)' if size else ''), flush=True)
         if charset := response.headers.get_content_charset():
             print(f'the server says that its encoding is {charset}', flush=True)
-        done = 0
         # Some servers compress although the request does not ask for it.
         compressed = response.headers.get('Content-Encoding', '').lower() in ('gzip', 'x-gzip')
-        unpack = zlib.decompressobj(wbits=31) if compressed else None
-        with contextlib.closing(Progress('downloading', size)) as progress:
-            while chunk := response.read(_CHUNK):
-                target.write(unpack.decompress(chunk) if unpack else chunk)
-                done += len(chunk)
-                progress.update(done)
-        if size and done != size:
-            raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
-        if unpack and not unpack.eof:
-            raise OSError('the compressed body is incomplete')
+        chunks = _chunks(response, size)
+        for chunk in _unpacked(chunks) if compressed else chunks:
+            target.write(chunk)
+
+
+def _chunks(response: IO[bytes], size: int) -> Iterator[bytes]:
+    """Yields a body and shows the progress. Raises `OSError` if it does not have `size` bytes; 0: unknown."""
+    done = 0
+    with contextlib.closing(Progress('downloading', size)) as progress:
+        while chunk := response.read(_CHUNK):
+            yield chunk
+            done += len(chunk)
+            progress.update(done)
+    if size and done != size:
+        raise OSError(f'the connection closed after {done:,} of {size:,} bytes')
+
+
+def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the content of all gzip members. Raises `OSError` if the last one is incomplete."""
+    unpack = zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        while chunk:
+            yield unpack.decompress(chunk)
+            chunk = unpack.unused_data.lstrip(b'\0')  # zeros may follow a member
+            if chunk:
+                unpack = zlib.decompressobj(wbits=31)
+    if not unpack.eof:
+        raise OSError('the compressed body is incomplete')
 
 
 def _mismatch(remote: Remote, path: pathlib.Path) -> str | None:

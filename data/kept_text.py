@@ -80,7 +80,7 @@ def _key(source: Source) -> str:
     settings = dataclasses.asdict(source.reading)
     digest = hashlib.sha256()
     read = {name: settings[name] for name in ('encoding', 'encoding_errors', 'newlines', 'max_characters')}
-    suffixes = [path.suffix.lower() for path in source.paths]  # they tell how to unpack some files
+    suffixes = [path.suffix.lower() for path in source.paths]  # a file that is named .zip must be one
     digest.update(json.dumps([stored_text.FORMAT, read, source.member, suffixes]).encode())
     for path in source.paths:
         digest.update(f'\0{path.stat().st_size}\0'.encode())

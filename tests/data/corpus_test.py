@@ -150,7 +150,7 @@ def test_documents_are_counted(tmp_path):
 def test_all_files_that_cannot_be_used_are_named(tmp_path):
     _write(tmp_path / 'a.txt', b'\xff\xff')
     _write(tmp_path / 'b.txt', 'fine')
-    _write(tmp_path / 'c.gz', b'no gzip')
+    _write(tmp_path / 'c.gz', b'\x1f\x8b no gzip')
     message = _message(str(tmp_path))
     assert message.startswith('2 of 3 files cannot be used:\n')
     for part in (f'{tmp_path}/a.txt is not utf-8', f'cannot read {tmp_path}/c.gz'):
@@ -174,12 +174,13 @@ def test_formatted_document_is_not_learned(tmp_path, content, kind):
     assert f'a.txt is {kind}, not plain text: save it as a .txt file' in _message(write(path, content))
 
 
-@pytest.mark.parametrize('name', ['a.txt', 'a'])
+@pytest.mark.parametrize('name', ['a.txt', 'a', 'a.gz'])
 def test_the_first_bytes_tell_how_to_unpack_a_file(tmp_path, name):
     path = tmp_path / name
     _write_zip(path, {'a.txt': '分'})
     assert load(str(path)) == '分'
     assert load(_write(path, gzip.compress('开'.encode()))) == '开'
+    assert load(_write(path, '了')) == '了'
 
 
 def test_text_from_a_pipe_cannot_be_read_again(tmp_path):
@@ -238,10 +239,10 @@ def test_zip_without_a_suffix_at_a_url_is_unpacked(web):
     assert load(f'{url}/songs') == '分'
 
 
-@pytest.mark.parametrize('name', ['a.zip', 'a.gz'])
-def test_fetched_file_that_cannot_be_used_is_not_kept(web, tmp_path, name):
+@pytest.mark.parametrize(('name', 'start'), [('a.zip', b''), ('a.gz', b'\x1f\x8b'), ('a', b'PK\3\4')])
+def test_fetched_file_that_cannot_be_used_is_not_kept(web, tmp_path, name, start):
     folder, url = web
-    _write(folder / name, b'not an archive')
+    _write(folder / name, start + b'not an archive')
     message = _message(f'{url}/{name}')
     for part in (f'cannot read {url}/{name}', 'Nothing was kept; run the same command to fetch it again'):
         assert part in message
@@ -462,7 +463,7 @@ def _zip_bytes(damage: str) -> bytes:
         ('cut.zip', _zip_bytes('cut')),
         ('checksum.zip', _zip_bytes('checksum')),
         ('password.zip', _zip_bytes('password')),
-        ('a.gz', b'not a gzip'),
+        ('a.gz', b'\x1f\x8bnot a gzip'),
         ('cut.gz', gzip.compress(b'abc', mtime=0)[:-1]),
         (
             'deflate.gz',

@@ -200,7 +200,7 @@ def test_urls_with_the_same_base_name_have_separate_files(web, home, first, seco
 
 @pytest.mark.parametrize(('path', 'suffix'), [('/songs.txt.zip?raw=1', '.zip'), ('/a/song.gz', '.gz'), ('', '.txt')])
 def test_file_keeps_the_suffix_of_the_url(path, suffix):
-    """By the suffix the corpus knows how to unpack it."""
+    """A file that is named .zip must be one."""
     assert pathlib.Path(remote_from_url(f'http://127.0.0.1{path}').filename).suffix == suffix
 
 
@@ -211,13 +211,21 @@ def test_file_is_fetched_once(web, home):
     assert web.asked == ['/song.txt']
 
 
-def test_body_that_the_server_compresses_is_unpacked(web, home):
-    web.pages['/song.txt'], web.headers = gzip.compress(BODY), {'Content-Encoding': 'gzip'}
-    assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == BODY
+@pytest.mark.parametrize('chunk', [1, 7, 1 << 16])
+@pytest.mark.parametrize('zeros', [b'', bytes(9)])
+@pytest.mark.parametrize('members', [[BODY], [BODY, b'', b' and more', BODY]])
+def test_body_that_the_server_compresses_is_unpacked(web, home, monkeypatch, chunk, zeros, members):
+    monkeypatch.setattr(download, '_CHUNK', chunk)
+    web.pages['/song.txt'] = zeros.join([*map(gzip.compress, members), b''])
+    web.headers = {'Content-Encoding': 'gzip'}
+    assert fetch(remote_from_url(web.url('/song.txt'))).read_bytes() == b''.join(members)
 
 
-def test_incomplete_compressed_body_is_not_kept(web, home):
-    web.pages['/song.txt'], web.headers = gzip.compress(BODY)[:-9], {'Content-Encoding': 'gzip'}
+@pytest.mark.parametrize('complete_members', [0, 1])
+def test_incomplete_compressed_body_is_not_kept(web, home, complete_members):
+    member = gzip.compress(BODY)
+    web.pages['/song.txt'] = complete_members * member + member[:-9]
+    web.headers = {'Content-Encoding': 'gzip'}
     assert 'incomplete' in _message(remote_from_url(web.url('/song.txt')))
     assert _kept(home) == []
 
