@@ -45,7 +45,6 @@ def load(reading: ReadingConfig) -> Corpus:
     can_be_read_again = all(path.is_file() for path in source.paths)
     with _way_to_fetch_again(source):
         text = kept_text.load(source) if can_be_read_again else stored_text.temporary(source)
-    _check_not_blank(reading.corpus, text)
     return Corpus(text, can_be_read_again)
 
 
@@ -65,9 +64,7 @@ def encode(reading: ReadingConfig, folder: pathlib.Path) -> StoredText:
             stored_text.create(folder, source)
     except OSError as error:
         raise InputError(f'out={str(folder)!r} cannot be written: {error}. Name another folder.') from error
-    text = stored_text.read(folder)
-    _check_not_blank(reading.corpus, text)
-    return text
+    return stored_text.read(folder)
 
 
 def text_sha256(text: str) -> str:
@@ -93,13 +90,6 @@ def _way_to_fetch_again(source: Source) -> Iterator[None]:
         if _is_fetched(source.reading.corpus):
             raise InputError(f'{error} To fetch it again, delete {source.paths[0]}.') from error
         raise
-
-
-def _check_not_blank(corpus: str, text: StoredText) -> None:
-    characters = text.header.characters
-    if not characters or characters.isspace():
-        what = 'has only white space' if characters else 'is empty'
-        raise InputError(f'corpus {corpus!r} {what}. Give another --corpus.')
 
 
 def _stored(corpus: str) -> pathlib.Path | None:

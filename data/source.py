@@ -40,13 +40,15 @@ class Source:
         """Yields the text in pieces.
 
         Raises:
-          InputError: with the messages of all files that cannot be used.
+          InputError: with the messages of all files that cannot be used; or the text has only white space.
         """
         text = self._decoded()
         if self.member:
             text = _without_leading_blanks(text)
         text = _with_line_feeds(text) if self.newlines == 'keep' else _with_spaces(text)
-        yield from _beginning(text, self.reading.max_characters) if self.reading.max_characters else text
+        if self.reading.max_characters:
+            text = _beginning(text, self.reading.max_characters)
+        yield from _not_blank(text, self.reading.corpus)
         if self._states is not None and self._states != self._current_states():
             raise InputError('the text was changed while it was read: start again when it is complete.')
 
@@ -84,6 +86,18 @@ class Source:
             for piece in encodings.decode(document, document.name, reading.encoding, reading.encoding_errors):
                 progress.update(bytes_before + document.bytes_read)
                 yield piece
+
+
+def _not_blank(pieces: Iterator[str], corpus: str) -> Iterator[str]:
+    """Yields the pieces. Raises `InputError` at the end if none has a visible character."""
+    is_empty = is_blank = True
+    for piece in pieces:
+        is_empty = is_empty and not piece
+        is_blank = is_blank and (not piece or piece.isspace())
+        yield piece
+    if is_blank:
+        what = 'is empty' if is_empty else 'has only white space'
+        raise InputError(f'corpus {corpus!r} {what}. Give another --corpus.')
 
 
 def _without_leading_blanks(pieces: Iterator[str]) -> Iterator[str]:

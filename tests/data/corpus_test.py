@@ -394,6 +394,9 @@ def test_corpus_without_a_visible_character_is_refused(tmp_path, content, what):
     message = _message(path)
     for part in (path, what, '--corpus'):
         assert part in message
+    with pytest.raises(InputError, match=what):
+        corpus.encode(ReadingConfig(path), tmp_path / 'x')
+    assert list(tmp_path.iterdir()) == [tmp_path / 'a.txt']
 
 
 def test_undecodable_bytes_in_a_zip_are_located_by_member(tmp_path):
