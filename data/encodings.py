@@ -121,6 +121,8 @@ def _check_encoding(encoding: str) -> None:
         with contextlib.suppress(UnicodeDecodeError):
             b' '.decode(encoding)  # refuses codecs of other things than text
         codecs.getincrementaldecoder(encoding)
+        if codecs.lookup(encoding).name == 'idna':
+            raise LookupError('it is for names of hosts')
     except (LookupError, ValueError) as error:
         raise InputError(f'encoding {encoding!r} is not one that Python can decode. Try utf-8 or gb18030.') from error
 

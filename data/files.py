@@ -11,11 +11,21 @@ _PATTERN = '*?[]\\'
 
 
 def user_path(name: str, value: str) -> pathlib.Path:
-    """Returns the path in the flag `name`, with `~` expanded. Raises `InputError` if that home directory is unknown."""
+    """Returns the path in the flag `name`, with `~` expanded.
+
+    Raises:
+      InputError: that home directory is unknown, or no file can be found or made there, as for a name that is too long.
+    """
     try:
-        return pathlib.Path(value).expanduser()
+        path = pathlib.Path(value).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
     except RuntimeError as error:
         raise InputError(f'{name}={value!r} cannot be expanded: {error} Write the whole path.') from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f'{name}={value[:50]!r} is not a path that can be used: {reason}. Use another.') from error
+    return path
 
 
 def tensorflow_path(name: str, value: str) -> pathlib.Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -30,7 +31,7 @@ class Source:
     @property
     def num_bytes(self) -> int:
         """Of all files; 0 for a pipe."""
-        return sum(path.stat().st_size for path in self.paths)
+        return sum(status.st_size for status in self._statuses())
 
     def must_not_change(self) -> None:
         """From now on, a file that changes before the last piece is read is an error."""
@@ -54,13 +55,21 @@ class Source:
 
     def _current_states(self) -> list[tuple[int, int]]:
         """Returns the size and the time of the last change of each file."""
-        return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in self.paths)]
+        return [(status.st_size, status.st_mtime_ns) for status in self._statuses()]
+
+    def _statuses(self) -> list[os.stat_result]:
+        try:
+            return [path.stat() for path in self.paths]
+        except OSError as error:
+            raise InputError(
+                f'cannot read {error.filename}: {error.strerror}. Start again when it is there.'
+            ) from error
 
     def _decoded(self) -> Iterator[str]:
         """Yields the texts of all documents, with a line feed between two."""
         self.num_documents = 0
         problems: list[str] = []
-        sizes = [path.stat().st_size for path in self.paths]
+        sizes = [status.st_size for status in self._statuses()]
         with contextlib.closing(Progress('encoding the text', sum(sizes), shown_from=LONG)) as progress:
             for path, bytes_before in zip(self.paths, itertools.accumulate(sizes[:-1], initial=0), strict=True):
                 try:

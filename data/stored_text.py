@@ -199,11 +199,22 @@ def _write(folder: pathlib.Path, source: Source) -> None:
 
 
 def temporary(source: Source) -> StoredText:
-    """Returns a text whose file is deleted with the process. Raises as `create`."""
-    with tempfile.TemporaryDirectory(prefix='charrnn-') as name:
-        folder = pathlib.Path(name)
-        _write(folder, source)
-        return read(folder)  # an open file outlives its name
+    """Returns a text whose file is deleted with the process.
+
+    Raises:
+      InputError: the source cannot be read, or the directory of temporary files cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix='charrnn-') as name:
+            folder = pathlib.Path(name)
+            _write(folder, source)
+            return read(folder)  # an open file outlives its name
+    except BrokenPipeError:  # of stdout, where progress is shown
+        raise
+    except OSError as error:
+        raise InputError(
+            f'the text cannot be encoded into a temporary file: {error}. Set TMPDIR to a directory with more room.'
+        ) from error
 
 
 class _Writer:

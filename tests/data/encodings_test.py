@@ -139,7 +139,7 @@ def test_lone_surrogate_is_refused():
     assert 'a.txt has a lone surrogate (U+D83D) in unicode_escape' in _message(b'a\\ud83d', 'unicode_escape')
 
 
-@pytest.mark.parametrize('encoding', ['utf-9', 'undefined', 'a\0b', 'rot13'])
+@pytest.mark.parametrize('encoding', ['utf-9', 'undefined', 'a\0b', 'rot13', 'idna'])
 def test_codec_that_is_not_a_text_encoding_is_refused(encoding):
     message = _message(b'a', encoding)
     for part in (repr(encoding), 'utf-8', 'gb18030'):

@@ -16,6 +16,20 @@ def test_home_directory_is_expanded(monkeypatch):
         user_path('prefix_file', '~nobody-here/x')
 
 
+@pytest.mark.parametrize('value', ['x' * 256, 'a/' * 3000, 'a\0b', 'loop/a'])
+def test_path_where_no_file_can_be_is_refused(tmp_path, monkeypatch, value):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'loop').symlink_to('loop')
+    with pytest.raises(InputError, match=r'^run_dir=.{3,60} is not a path that can be used: .*\. Use another\.$'):
+        tensorflow_path('run_dir', value)
+
+
+def test_path_where_a_file_can_be_made_is_accepted(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for name in ('file', 'new', 'new/new', 'x' * 255, 'file/new'):
+        assert user_path('out', str(tmp_path / name)) == tmp_path / name
+
+
 @pytest.mark.parametrize('value', ['novel [1999]', 'a?', '*', 'a\\b', '~/a]'])
 def test_pattern_characters_in_a_directory_for_tensorflow_are_refused(value):
     with pytest.raises(InputError, match=r'model_dir=.* contains .*TensorFlow reads .* as a pattern'):

@@ -10,6 +10,7 @@ import pytest
 from data import corpus, kept_text, stored_text
 from data.errors import InputError
 from data.reading import ReadingConfig
+from data.source import Source
 from tests.conftest import ROOT
 
 TEXT = 'the sun rose\r\nabove the fields\n' * 100
@@ -79,6 +80,11 @@ def test_text_that_changes_while_it_is_read_is_refused(home, tmp_path, monkeypat
     with pytest.raises(InputError, match='the text was changed while it was read'):
         corpus.load(ReadingConfig(str(path)))
     assert _folders(home) == []
+
+
+def test_text_that_is_deleted_before_it_is_read_is_named(home, tmp_path):
+    with pytest.raises(InputError, match=r'cannot read .*/gone\.txt: No such file'):
+        kept_text.load(Source([tmp_path / 'gone.txt'], ReadingConfig('gone.txt')))
 
 
 @pytest.mark.parametrize('known', [True, False])

@@ -4,7 +4,10 @@ import collections
 import hashlib
 import itertools
 import json
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from data import stored_text
 from data.errors import InputError
 from data.ids import Ids
 from data.windows import Windows, stacked
-from tests.conftest import Pieces, stored
+from tests.conftest import ROOT, Pieces, stored
 
 LETTERS = 'ab \n分开🎵\U0010fffd'
 
@@ -69,6 +72,28 @@ def test_interrupted_text_leaves_nothing(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         stored_text.create(tmp_path / 'x', Broken())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_directory_of_temporary_files_is_named_with_the_way_out(tmp_path):
+    """As by `ulimit -f`: a larger file cannot be written."""
+    code = """
+import resource, signal
+from data import corpus
+from data.errors import InputError
+from data.reading import ReadingConfig
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    corpus.load(ReadingConfig('lyrics'))
+except InputError as error:
+    print(error)
+"""
+    environment = os.environ | {'TMPDIR': str(tmp_path)}
+    process = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert process.stderr == ''
+    assert process.stdout.startswith('the text cannot be encoded into a temporary file: [Errno 27] File too large')
+    assert 'Set TMPDIR' in process.stdout
     assert list(tmp_path.iterdir()) == []
 
 
