@@ -62,6 +62,8 @@ def encode(reading: ReadingConfig, folder: pathlib.Path) -> StoredText:
     try:
         with _way_to_fetch_again(source):
             stored_text.create(folder, source)
+    except BrokenPipeError:  # stdout was closed
+        raise
     except OSError as error:
         raise InputError(f'out={str(folder)!r} cannot be written: {error}. Name another folder.') from error
     return stored_text.read(folder)
@@ -115,9 +117,9 @@ def _read_stored(folder: pathlib.Path, reading: ReadingConfig) -> StoredText:
 def _paths(corpus: str) -> list[pathlib.Path]:
     if corpus in BUNDLED:
         return [BUNDLED[corpus]]
+    if _is_fetched(corpus):
+        return [fetch(REMOTE[corpus] if corpus in REMOTE else remote_from_url(corpus), _check_readable)]
     try:
-        if _is_fetched(corpus):
-            return [fetch(REMOTE[corpus] if corpus in REMOTE else remote_from_url(corpus), _check_readable)]
         found = _local_paths(pathlib.Path(corpus).expanduser()) if corpus else []
     except InputError:
         raise

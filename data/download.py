@@ -79,10 +79,15 @@ def fetch(remote: Remote, check: Callable[[pathlib.Path], None]) -> pathlib.Path
       InputError: the file cannot be fetched, written or used, or its digest is not the known one.
     """
     path = data_home() / remote.filename
-    if not path.exists():
-        _download_first(_sources(remote), path, check)
-    elif mismatch := _mismatch(remote, path):
+    try:
+        exists = path.exists()
+        mismatch = _mismatch(remote, path) if exists else None
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}. Delete it to fetch it again.') from error
+    if mismatch:
         raise InputError(f'{mismatch} Delete {path} to fetch it again.')
+    if not exists:
+        _download_first(_sources(remote), path, check)
     return path
 
 
@@ -112,7 +117,7 @@ def _download(remote: Remote, path: pathlib.Path, check: Callable[[pathlib.Path]
                 _copy(remote.url, file)
             _check(remote, part, check)
             part.replace(path)
-    except InputError:
+    except (InputError, BrokenPipeError):  # the latter: stdout was closed
         raise
     except (OSError, ValueError, EOFError, zlib.error, http.client.HTTPException) as error:
         reason = ' '.join(str(error).split())

@@ -209,7 +209,7 @@ def temporary(source: Source) -> StoredText:
             folder = pathlib.Path(name)
             _write(folder, source)
             return read(folder)  # an open file outlives its name
-    except BrokenPipeError:  # of stdout, where progress is shown
+    except BrokenPipeError:  # stdout was closed
         raise
     except OSError as error:
         raise InputError(

@@ -163,6 +163,24 @@ def test_incomplete_body_is_not_kept(web, home):
     assert _kept(home) == []
 
 
+def test_closed_stdout_is_not_an_error_of_the_download(web, home, monkeypatch):
+    web.pages['/song.txt'] = BODY
+
+    def closed(*args, **kwargs):
+        raise BrokenPipeError
+
+    monkeypatch.setattr('builtins.print', closed)
+    with pytest.raises(BrokenPipeError):
+        fetch(Remote(web.url('/song.txt'), 'song.txt'))
+    assert _kept(home) == []
+
+
+def test_folder_in_place_of_a_known_file_is_named(home):
+    (home / 'song.txt').mkdir(parents=True)
+    message = _message(Remote('http://127.0.0.1:0/', 'song.txt', ('sha256', '0')))
+    assert message == f'cannot read {home / "song.txt"}: Is a directory. Delete it to fetch it again.'
+
+
 def test_unavailable_url_is_named_with_the_way_out(web, home):
     message = _message(Remote(web.url('/none.txt'), 'song.txt'))
     for part in (web.url('/none.txt'), '404', str(home / 'song.txt'), 'CHARRNN_DATA_HOME'):

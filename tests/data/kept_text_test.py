@@ -9,6 +9,7 @@ import pytest
 
 from data import corpus, kept_text, stored_text
 from data.errors import InputError
+from data.progress import Progress
 from data.reading import ReadingConfig
 from data.source import Source
 from tests.conftest import ROOT
@@ -80,6 +81,25 @@ def test_text_that_changes_while_it_is_read_is_refused(home, tmp_path, monkeypat
     with pytest.raises(InputError, match='the text was changed while it was read'):
         corpus.load(ReadingConfig(str(path)))
     assert _folders(home) == []
+
+
+def _encode(reading: ReadingConfig) -> None:
+    corpus.encode(reading, pathlib.Path(reading.corpus).with_name('x'))
+
+
+@pytest.mark.parametrize('long', [0, 1 << 24])
+@pytest.mark.parametrize('read', [corpus.load, _encode])
+def test_closed_stdout_is_not_an_error_of_the_text(home, tmp_path, monkeypatch, capsys, read, long):
+    """It is where the progress of a long text is shown."""
+
+    def closed(progress, done):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(kept_text, 'LONG', long)
+    monkeypatch.setattr(Progress, 'update', closed)
+    with pytest.raises(BrokenPipeError):
+        read(ReadingConfig(_write(tmp_path / 'a.txt')))
+    assert capsys.readouterr().err == ''
 
 
 def test_text_that_is_deleted_before_it_is_read_is_named(home, tmp_path):
