@@ -160,6 +160,8 @@ def read(folder: pathlib.Path) -> StoredText:
         if (folder / _SYMBOLS).stat().st_size != header.length * np.dtype(header.dtype).itemsize:
             raise InputError(f'{folder / _SYMBOLS} is damaged: delete {folder} and encode the text again.')
         file = _File(folder / _SYMBOLS, header.dtype)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'{folder} cannot be read: {error!r}. Delete it and encode the text again.') from error
     return StoredText(header, 0, header.length, file)

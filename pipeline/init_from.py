@@ -77,6 +77,8 @@ def _read(path: pathlib.Path) -> _Source:
         description = json.loads((path / 'assets.extra' / 'charrnn.json').read_text('utf-8'))
         fields = {name: description['config'][name] for name in _SHAPE}
         return _Source(description['vocabulary'], ModelConfig(**fields), path / 'variables' / 'variables')
+    except InputError as error:
+        raise InputError(f'init_from={str(path)!r} cannot be used: {error} Use another --init_from.') from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f'init_from={str(path)!r} is neither a run directory nor a version directory of an exported model.'

@@ -147,6 +147,8 @@ def read(run_dir: pathlib.Path) -> RunRecord:
         raise InputError(
             f'run_dir {str(run_dir)!r} is not a run: it has no {pathlib.Path(error.filename).name}.'
         ) from error
+    except InputError as error:
+        raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error} Use another --run_dir.') from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'run_dir {str(run_dir)!r} cannot be read: {error!r}. Use another --run_dir.') from error
 

@@ -88,6 +88,14 @@ def test_fine_tuning_starts_below_a_fresh_run_and_resumes_without_its_source(fol
     assert 'resumes after epoch 1 of 2' in capsys.readouterr().out
 
 
+def test_setting_of_an_exported_model_that_cannot_be_used_is_named(folder, model, vocabulary):
+    (folder / 'assets.extra').mkdir()
+    config = Config().to_dict() | {'hidden_size': 0}
+    (folder / 'assets.extra' / 'charrnn.json').write_text(json.dumps({'config': config, 'vocabulary': 'ab'}), 'utf-8')
+    with pytest.raises(InputError, match=r"^init_from='.*' cannot be used: hidden_size=0 must be .* --init_from\.$"):
+        transfer_weights(str(folder), model, vocabulary)
+
+
 @pytest.mark.parametrize(
     ('source', 'message'),
     [

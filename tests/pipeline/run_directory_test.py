@@ -61,6 +61,21 @@ def test_damaged_record_is_named(run_dir, damage):
         run_directory.read(run_dir)
 
 
+@pytest.mark.parametrize(
+    ('setting', 'problem'),
+    [
+        ('"hidden_size": 0', 'hidden_size=0 must be between'),
+        ('"unheard": 1', "config has no field ['unheard']; it has"),
+    ],
+)
+def test_recorded_setting_that_cannot_be_used_is_named(run_dir, setting, problem):
+    (run_dir / 'config.json').write_text(f'{{"config": {{{setting}}}}}')
+    with pytest.raises(InputError) as caught:
+        run_directory.read(run_dir)
+    assert str(caught.value).startswith(f'run_dir {str(run_dir)!r} cannot be read: {problem}')
+    assert str(caught.value).endswith('. Use another --run_dir.')
+
+
 def test_unwritable_run_dir_is_named(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match=r'file/run.* cannot be written'):
