@@ -16,6 +16,8 @@ UNKNOWN = '\N{REPLACEMENT CHARACTER}'
 ABSENT = -1
 """In place of the id of a character that a vocabulary does not have."""
 
+_NO_LINE_BREAK = ' A model that is trained with --newlines=keep knows the line breaks of its text.'
+
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
@@ -89,7 +91,8 @@ class Vocabulary:
         ids = self.table(text)
         if (ids == ABSENT).any():
             character = text[(ids == ABSENT).argmax()]
-            raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{self._hint(text)}')
+            hint = _NO_LINE_BREAK if character == '\n' else self._hint(text)
+            raise InputError(f'{name} contains {described(character)}, {self._not_among()}.{hint}')
         return ids
 
     def knows(self, text: str) -> bool:
@@ -156,6 +159,7 @@ class Vocabulary:
             point = points.flat_values[first]
             row = tf.strings.as_string(tf.searchsorted(points.row_splits, first[tf.newaxis], side='right')[0] - 1)
             character = tf.strings.unicode_encode(point[tf.newaxis], 'UTF-8')
+            character = tf.strings.regex_replace(character, '\n', r'\\n')  # so that the message is one line
             return tf.strings.join(
                 [name, '[', row, "] contains '", character, "' (U+", _hexadecimal(point), '), ', self._not_among()]
             )
@@ -176,8 +180,10 @@ def _assert_utf8(text: tf.Tensor, name: str) -> tf.Operation:
 
 def described(character: str) -> str:
     """Returns a character with its code point, and its name if it has no shape of its own."""
-    name = unicodedata.name(character, '') if unicodedata.category(character)[0] in 'MZC' else ''
-    return f"'{character}' (U+{ord(character):04X}{' ' if name else ''}{name})"
+    category = unicodedata.category(character)[0]
+    quoted = repr(character) if category in 'ZC' else f"'{character}'"
+    name = unicodedata.name(character, '') if category in 'MZC' else ''
+    return f'{quoted} (U+{ord(character):04X}{" " if name else ""}{name})'
 
 
 def _hexadecimal(point: tf.Tensor) -> tf.Tensor:

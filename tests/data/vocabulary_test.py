@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from data.errors import InputError
 from data.vocabulary import ABSENT, Vocabulary
+from export.artifact.assertions import sentence
 
 # In the order of their code points: U+000A, U+0020, U+0061, U+4E0D, U+5206, U+5F00, U+FF01, U+1F3B5, U+20BB7, U+10FFFD.
 CHARACTERS = '\n a不分开！🎵𠮷\U0010fffd'
@@ -27,9 +28,9 @@ UNKNOWN = [('\t', '0009'), ('囧', '56E7'), ('😀', '1F600'), ('𠀀', '20000')
 NOT_AMONG = 'which is not among the 10 characters this model was trained on'
 
 
-def _encode_in_graph(texts: list[str], name: str = 'prefix') -> tf.RaggedTensor:
+def _encode_in_graph(texts: list[str], vocabulary: Vocabulary = VOCABULARY) -> tf.RaggedTensor:
     encode = tf.function(
-        lambda text: VOCABULARY.encode_tensor(text, name), input_signature=[tf.TensorSpec([None], tf.string)]
+        lambda text: vocabulary.encode_tensor(text, 'prefix'), input_signature=[tf.TensorSpec([None], tf.string)]
     )
     return encode(tf.constant(texts, tf.string))
 
@@ -79,7 +80,8 @@ def test_decoding_in_the_graph_equals_python():
 def test_unknown_character_is_named(character, point):
     with pytest.raises(InputError) as caught:
         VOCABULARY.encode(f'分{character}开', 'prefixes[1]')
-    assert str(caught.value) == f"prefixes[1] contains '{character}' (U+{point}), {NOT_AMONG}."
+    shown = {'\t': '\\t', '\U0010ffff': '\\U0010ffff'}.get(character, character)
+    assert str(caught.value) == f"prefixes[1] contains '{shown}' (U+{point}), {NOT_AMONG}."
 
 
 @pytest.mark.parametrize(('character', 'point'), UNKNOWN)
@@ -89,6 +91,18 @@ def test_unknown_character_is_named_in_the_graph(character, point):
     # TensorFlow shows a string as C would: with a backslash before each quotation mark and for a tab.
     message = caught.value.message.replace("\\'", "'").replace('\\t', '\t')
     assert f"prefix[2] contains '{character}' (U+{point}), {NOT_AMONG}" in message
+
+
+def test_line_break_that_is_not_known_is_named_in_one_line():
+    with pytest.raises(InputError) as caught:
+        Vocabulary('ab').encode('\n', 'prefix')
+    assert str(caught.value) == (
+        r"prefix contains '\n' (U+000A), which is not among the 2 characters this model was trained on. "
+        'A model that is trained with --newlines=keep knows the line breaks of its text.'
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError) as in_graph:
+        _encode_in_graph(['a', '\n'], vocabulary=Vocabulary('ab'))
+    assert r"prefix[1] contains '\n' (U+000A), which is not among" in sentence(in_graph.value.message)
 
 
 def test_first_of_many_unknown_characters_is_named():
@@ -143,7 +157,9 @@ def test_text_in_another_normal_form_gets_a_hint(known, given, form):
     [
         ('囧', "'囧' (U+56E7), which"),
         ('\u0301', 'U+0301 COMBINING ACUTE ACCENT'),
-        ('\u200b', 'U+200B ZERO WIDTH SPACE'),
+        ('\u200b', r"'\u200b' (U+200B ZERO WIDTH SPACE)"),
+        ('\u3000', r"'\u3000' (U+3000 IDEOGRAPHIC SPACE)"),
+        (' ', "' ' (U+0020 SPACE)"),
     ],
 )
 def test_character_without_a_shape_is_named(character, shown):
