@@ -1,3 +1,3 @@
 """Text -> ids -> windows. Imports nothing else of the project."""
 
-from data import tensorflow_import  # noqa: F401 - every program imports this package before TensorFlow
+from data import closed_streams, tensorflow_import  # noqa: F401 - every program imports this package before TensorFlow

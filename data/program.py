@@ -4,7 +4,6 @@ import collections
 import io
 import json
 import os
-import pathlib
 import re
 import sys
 from collections.abc import Callable
@@ -47,8 +46,6 @@ def run(main: Callable[[], int | None]) -> None:
             print('interrupted', file=sys.stderr)
             return 130
 
-    if sys.stdout is None:  # closed, as by `>&-`
-        sys.stdout = pathlib.Path(os.devnull).open('w')  # noqa: SIM115 - open until the program ends
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # escapes characters that its encoding lacks
     app.run(guarded, flags_parser=_parse_flags)

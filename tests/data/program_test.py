@@ -44,6 +44,19 @@ def test_program_with_closed_stdout_runs_to_its_end(closed):
     assert (result.returncode, result.stderr) == (1, 'error: the program ran\n')
 
 
+@pytest.mark.parametrize('closed', ['2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
+def test_program_with_closed_stderr_runs_to_its_end(closed):
+    """What it writes to stderr is discarded, and is not on stdout; TensorFlow can be imported."""
+    code = (
+        'from data import program; import os, sys\n'
+        'def main(): import tensorflow; os.write(2, b"a notice"); print("an error", file=sys.stderr); return 3\n'
+        'sys.argv = ["a"]; program.run(main)'
+    )
+    command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (3, '', '')
+
+
 _ECHO = """
 from absl import flags
 from data import program

@@ -14,12 +14,14 @@ from tests.conftest import ROOT
 def import_tensorflow(tmp_path):
     """Returns a function that imports a fake TensorFlow with the given code in a new process, by `how`."""
 
-    def start(code: str, how: str = 'import data, tensorflow', **variables: str) -> subprocess.CompletedProcess:
+    def start(
+        code: str, how: str = 'import data, tensorflow', redirection: str = '', **variables: str
+    ) -> subprocess.CompletedProcess:
         (tmp_path / 'tensorflow.py').write_text(f'import os\nos.write(2, b"a notice\\n")\n{code}', 'utf-8')
         environment = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
         environment |= variables
         environment['PYTHONPATH'] = os.pathsep.join([str(tmp_path), str(ROOT)])
-        command = [sys.executable, '-c', how]
+        command = ['sh', '-c', f'exec "$0" -c "$1" {redirection}', sys.executable, how]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
     return start
@@ -31,6 +33,12 @@ CONFIG = 'import types\nconfig = types.SimpleNamespace(list_physical_devices=lam
 def test_notices_are_hidden(import_tensorflow):
     process = import_tensorflow(f'{CONFIG}\nassert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"')
     assert (process.returncode, process.stderr) == (0, '')
+
+
+def test_tensorflow_is_imported_with_closed_stderr(import_tensorflow):
+    how = 'import data, tensorflow, sys, os; assert sys.stderr.write("x"); os.write(2, b"x"); print("imported")'
+    process = import_tensorflow(CONFIG, how, redirection='2>&-')
+    assert (process.returncode, process.stdout) == (0, 'imported\n')
 
 
 @pytest.mark.parametrize('level', ['1', '3'])
