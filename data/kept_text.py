@@ -29,7 +29,7 @@ def load(source: Source) -> StoredText:
     Raises:
       InputError: the source cannot be read, or its files change meanwhile.
     """
-    if source.num_bytes < LONG:
+    if source.num_bytes < LONG or 0 < source.reading.max_characters < LONG:
         return stored_text.temporary(source)
     source.must_not_change()
     try:

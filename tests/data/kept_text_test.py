@@ -44,6 +44,14 @@ def test_text_is_encoded_once(home, tmp_path, monkeypatch, capsys):
         assert str(corpus.load(ReadingConfig(_write(tmp_path / name))).text) == expected
 
 
+def test_short_beginning_of_a_long_text_is_not_kept_and_its_files_are_not_read_whole(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_text, 'LONG', 1000)
+    monkeypatch.setattr(kept_text, '_key', None)
+    found = corpus.load(ReadingConfig(_write(tmp_path / 'a.txt'), max_characters=50)).text
+    assert str(found) == TEXT.replace('\r', ' ').replace('\n', ' ')[:50]
+    assert not home.exists()
+
+
 @pytest.mark.parametrize(
     'other',
     [
