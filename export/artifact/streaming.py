@@ -5,6 +5,7 @@ logits of `step`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -90,9 +91,9 @@ class Streamer:
         return chosen, log_p, mask_unknown(tf.nn.log_softmax(logits), unknown_id), *state
 
 
-def has_format(description: dict) -> bool:
-    """Returns whether a model has a description of the format that this version reads."""
-    return description.get('format') == FORMAT
+def has_format(description: Any) -> bool:
+    """Returns whether the JSON of a description has the format that this version reads."""
+    return isinstance(description, dict) and description.get('format') == FORMAT
 
 
 def _candidates(log_probabilities: np.ndarray, vocabulary: Vocabulary, count: int) -> list[dict]:

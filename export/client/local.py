@@ -30,7 +30,7 @@ class LocalModel:
         if 'generate' not in self._loaded.signatures:
             raise InputError(f'{version_dir} has no signature "generate": this project did not export it.')
         path = version_dir / DESCRIPTION
-        self._description = json.loads(path.read_text('utf-8')) if path.exists() else {}
+        self._description = _description(path)
         if not streaming.has_format(self._description):
             raise InputError(
                 f'{path} does not have format {FORMAT}, which this version reads: export the run again with python -m '
@@ -69,3 +69,13 @@ class LocalModel:
             return function(**columns)
         except tf.errors.InvalidArgumentError as error:
             raise InputError(assertions.sentence(error.message)) from error
+
+
+def _description(path: pathlib.Path) -> Any:
+    """Returns the JSON in a file, {} if there is no file. Raises `InputError` if it cannot be read."""
+    try:
+        return json.loads(path.read_text('utf-8')) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f'{path} cannot be read: {error}. Export the run again with python -m export.saved_model.'
+        ) from error

@@ -13,6 +13,8 @@ def read_prefixes(path: str) -> list[str]:
     Raises:
       InputError: the file cannot be read or is not UTF-8, or a line is empty.
     """
+    if path == '-' and sys.stdin is None:  # closed, as by `<&-`
+        raise InputError("prefix_file='-' cannot be read: stdin is closed. Name a file, or leave stdin open.")
     try:
         content = sys.stdin.buffer.read() if path == '-' else user_path('prefix_file', path).read_bytes()
         text = without_byte_order_marks(content.decode())

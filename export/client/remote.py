@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from data.errors import InputError
 from export.artifact.text_request import GeneratedText, Request, TextRequest
@@ -33,7 +34,7 @@ class RemoteModel:
 
     def __init__(self, url: str):
         found = _URL.fullmatch(url)
-        if not found:
+        if found is None or (host := _host_name(found['host'])) is None:
             raise InputError(
                 f'server={url!r} must be http://host:port or http://host:port/v1/models/NAME[/versions/N], such as '
                 f'--server=http://localhost:8501.'
@@ -44,7 +45,7 @@ class RemoteModel:
             credentials = urllib.parse.unquote(found['user']).encode()
             self._headers['Authorization'] = f'Basic {base64.b64encode(credentials).decode()}'
         # A proxy cannot reach the loopback address of this machine.
-        proxies: dict[str, str] | None = {} if _is_loopback(urllib.parse.urlsplit(self._root).hostname or '') else None
+        proxies: dict[str, str] | None = {} if _is_loopback(host) else None
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
         path = urllib.parse.quote(found['model'] or _DEFAULT_MODEL, safe='/%')
         self._model = f'{self._root}/{path}'
@@ -58,10 +59,11 @@ class RemoteModel:
         url = f'{self._model}:predict'
         with self._post(url, body) as response:
             try:
-                predictions = json.load(response)['predictions']
-                return [GeneratedText(row['text'], row['log_likelihood']) for row in predictions]
+                return _texts(json.load(response), len(requests))
             except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f'{url} answered, but not with texts: is it a model of this project?') from error
+                raise InputError(
+                    f'{url} answered, but not with one text per request: is it a model of this project?'
+                ) from error
             except (OSError, http.client.HTTPException) as error:
                 raise InputError(f'{url} broke off its answer: {error}') from error
 
@@ -95,6 +97,28 @@ class RemoteModel:
             ) from error
 
 
+def _host_name(address: str) -> str | None:
+    """Returns the host in `host:port`; None if there is none or `urllib` refuses it, such as `[::1`."""
+    try:
+        return urllib.parse.urlsplit(f'//{address}').hostname
+    except ValueError:
+        return None
+
+
+def _texts(answer: Any, count: int) -> list[GeneratedText]:
+    """Returns the rows of an answer. Raises ValueError, KeyError or TypeError unless they are `count` texts."""
+    texts = [GeneratedText(_string(row['text']), row['log_likelihood']) for row in answer['predictions']]
+    if len(texts) != count or not all(isinstance(text.log_likelihood, int | float) for text in texts):
+        raise ValueError
+    return texts
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -107,12 +131,20 @@ class _HttpError(InputError):
 
     def __init__(self, url: str, error: urllib.error.HTTPError):
         self.code = error.code
-        body = error.read().decode('utf-8', 'replace')
+        body = _body(error).decode('utf-8', 'replace')
         try:
             message = json.loads(body)['error']
         except (ValueError, KeyError, TypeError):
             message = body.strip().partition('\n')[0] or error.reason
         super().__init__(f'{url} answered HTTP {error.code}: {message}')
+
+
+def _body(error: urllib.error.HTTPError) -> bytes:
+    """Returns the body of an HTTP error; if the connection breaks, what has arrived of it if that is known."""
+    try:
+        return error.read()
+    except (OSError, http.client.HTTPException) as broken:
+        return getattr(broken, 'partial', b'')
 
 
 def _added_characters(url: str, response: http.client.HTTPResponse) -> Iterator[str]:
@@ -123,7 +155,7 @@ def _added_characters(url: str, response: http.client.HTTPResponse) -> Iterator[
                     return
                 if event == 'error':
                     raise InputError(f'{url} stopped: {data["error"]}')
-                yield data['text']
+                yield _string(data['text'])
         except (OSError, http.client.HTTPException) as error:
             raise InputError(f'{url} broke off the text: {error}') from error
         except (ValueError, KeyError, TypeError) as error:

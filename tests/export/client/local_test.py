@@ -25,11 +25,20 @@ def test_stream_is_the_generated_text(model_dir):
         model.stream(TextRequest('囧', 1))
 
 
-def test_version_of_another_format_is_named(model_dir, tmp_path):
+@pytest.mark.parametrize(
+    ('description', 'message'),
+    [
+        (b'{"format": 1}', 'does not have format 3, which this version reads: export the run again'),
+        (b'[]', 'does not have format 3, which this version reads: export the run again'),
+        (b'{"format": 3,', 'cannot be read: Expecting .* Export the run again'),
+        (b'\xff', "cannot be read: 'utf-8' codec .* Export the run again"),
+    ],
+)
+def test_unusable_description_of_a_version_is_named(model_dir, tmp_path, description, message):
     shutil.copytree(model_dir / '1', tmp_path / '1')
     path = tmp_path / '1' / versions.DESCRIPTION
-    path.write_text(path.read_text('utf-8').replace('"format": 3', '"format": 1'), 'utf-8')
-    with pytest.raises(InputError, match='does not have format 3, which this version reads: export the run again'):
+    path.write_bytes(description)
+    with pytest.raises(InputError, match=f'^{path} {message}'):
         LocalModel(tmp_path)
 
 

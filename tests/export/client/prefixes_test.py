@@ -1,5 +1,7 @@
 """Prefixes from a file."""
 
+import sys
+
 import pytest
 
 from data.errors import InputError
@@ -35,3 +37,9 @@ def test_unusable_file_is_an_error(tmp_path, content, message):
         (tmp_path / 'prefixes.txt').write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_prefixes(str(tmp_path / 'prefixes.txt'))
+
+
+def test_closed_stdin_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, 'stdin', None)  # as Python sets it after `<&-`
+    with pytest.raises(InputError, match=r"^prefix_file='-' cannot be read: stdin is closed\."):
+        read_prefixes('-')

@@ -1,6 +1,7 @@
 """RemoteModel: its requests to a server, and its errors."""
 
 import base64
+import http.client
 import json
 
 import pytest
@@ -42,7 +43,17 @@ def test_requests_are_rows_of_the_signature_generate_of_the_model_in_the_url(pat
 
 
 @pytest.mark.parametrize(
-    'url', ['localhost:8501', 'http://localhost:8501/v1/models/', 'http://localhost:8501/?x=1', 'http://', '']
+    'url',
+    [
+        'localhost:8501',
+        'http://localhost:8501/v1/models/',
+        'http://localhost:8501/?x=1',
+        'http://',
+        'http://:8501',
+        'http://[::1',
+        'http://\u2100',  # in another normal form, its name has a slash
+        '',
+    ],
 )
 def test_malformed_url_is_an_error(url):
     with pytest.raises(InputError) as caught:
@@ -100,11 +111,40 @@ def test_error_of_the_server_is_quoted(body, message):
         RemoteModel(url).generate([REQUEST])
 
 
-@pytest.mark.parametrize('body', [b'<html>', b'{"outputs": 3}', b'{"predictions": [3]}', b'[]'])
+@pytest.mark.parametrize(
+    ('broken', 'message'),
+    [(http.client.IncompleteRead(b'no luck'), 'no luck'), (ConnectionResetError(), 'Internal Server Error')],
+)
+def test_error_of_the_server_whose_body_breaks_off_is_quoted_as_far_as_it_came(monkeypatch, broken, message):
+    def read(response):
+        raise broken
+
+    monkeypatch.setattr(http.client.HTTPResponse, 'read', read)
+    with (
+        stub_server(lambda handler, path, _: send(handler, 500, b'')) as url,
+        pytest.raises(InputError, match=f'^{url}/v1/models/charrnn:predict answered HTTP 500: {message}$'),
+    ):
+        RemoteModel(url).generate([REQUEST])
+
+
+@pytest.mark.parametrize(
+    'body',
+    [
+        b'<html>',
+        b'{"outputs": 3}',
+        b'[]',
+        b'{"predictions": [3]}',
+        b'{"predictions": []}',
+        b'{"predictions": [{"text": "a", "log_likelihood": -1}, {"text": "a", "log_likelihood": -1}]}',
+        b'{"predictions": [{"text": 3, "log_likelihood": -1}]}',
+        b'{"predictions": [{"text": {"b64": "YQ=="}, "log_likelihood": -1}]}',
+        b'{"predictions": [{"text": "a", "log_likelihood": "-1"}]}',
+    ],
+)
 def test_answer_without_texts_is_an_error(body):
     with (
         stub_server(lambda handler, path, _: send(handler, 200, body)) as url,
-        pytest.raises(InputError, match=f'^{url}/v1/models/charrnn:predict answered, but not with texts'),
+        pytest.raises(InputError, match=f'^{url}/v1/models/charrnn:predict answered, but not with one text per'),
     ):
         RemoteModel(url).generate([REQUEST])
 
@@ -155,6 +195,8 @@ def test_stream_yields_the_characters_until_done():
         (CHARACTER + b'event: error\ndata: {"error": "out of luck"}\n\n', 'stopped: out of luck'),
         (CHARACTER + b'data: 3\n\n', 'answered, but not with server-sent events of text.'),
         (CHARACTER + b'data: {\n\n', 'answered, but not with server-sent events of text.'),
+        (CHARACTER + b'data: {"text": 3}\n\n', 'answered, but not with server-sent events of text.'),
+        (CHARACTER + b'data: {"text": {"b64": "YQ=="}}\n\n', 'answered, but not with server-sent events of text.'),
     ],
 )
 def test_stream_that_ends_early_is_an_error_after_its_characters(body, message):
