@@ -86,9 +86,11 @@ if __name__ == '__main__':
         'sample', False, 'Use the settings that were fixed at export (--sample_length, ... of export.saved_model).'
     )
     flags.DEFINE_integer('num_samples', 1, 'Texts per prefix.', lower_bound=1, upper_bound=1_000_000)
-    flags.DEFINE_integer('length', 50, 'Most characters to add.', upper_bound=2**31 - 1)
+    flags.DEFINE_integer('length', 50, 'Most characters to add.', lower_bound=0, upper_bound=2**31 - 1)
     flags.DEFINE_float('temperature', 0.0, "0: the most likely character each time. 1: the model's probabilities.")
-    flags.DEFINE_integer('top_k', 0, 'Draw only from the k most likely characters. 0: off.', upper_bound=2**31 - 1)
+    flags.DEFINE_integer(
+        'top_k', 0, 'Draw only from the k most likely characters. 0: off.', lower_bound=0, upper_bound=2**31 - 1
+    )
     flags.DEFINE_float('top_p', 1.0, 'Draw only from the most likely characters whose probabilities sum to p. 1: off.')
     flags.DEFINE_string('stop', '', 'End the text after this string occurs in what is added. Empty: after --length.')
     flags.DEFINE_integer('seed', 0, 'Random seed. Text n is drawn with seed + n.', lower_bound=0, upper_bound=2**62)

@@ -1,5 +1,6 @@
 """Generated texts on stdout."""
 
+import contextlib
 import dataclasses
 import re
 import sys
@@ -44,7 +45,8 @@ def print_texts(model: TextModel, requests: Sequence[Request], num_samples: int,
 
 def _print_stream(model: TextModel, request: TextRequest) -> bool:
     """Prints a text as its characters arrive; returns False if the model cannot stream."""
-    added = model.stream(request)
+    with _named(0, 1, [request]):
+        added = model.stream(request)
     if added is None:
         return False
     print(shown(request.prefix, sys.stdout), end='', flush=True)
@@ -59,16 +61,23 @@ def _print_stream(model: TextModel, request: TextRequest) -> bool:
 def _print_batches(model: TextModel, requests: Sequence[Request], num_samples: int, as_json: bool) -> None:
     printed = 0
     for batch in batches(requests):
-        try:
+        with _named(printed, num_samples, batch):
             texts = model.generate(batch)
-        except InputError as error:
-            hint = _normal_form_hint(str(error), batch)
-            raise InputError(_with_prefix_index(str(error), printed, num_samples) + hint) from error
         for request, generated in zip(batch, texts, strict=True):
             fields = dataclasses.asdict(request) | generated._asdict()
             print(program.json_line(fields) if as_json else shown(generated.text, sys.stdout))
         sys.stdout.flush()
         printed += len(batch)
+
+
+@contextlib.contextmanager
+def _named(first_row: int, num_samples: int, batch: Sequence[Request]) -> Iterator[None]:
+    """Gives an `InputError` of the model the index of the prefix among all prefixes, and a hint on its characters."""
+    try:
+        yield
+    except InputError as error:
+        hint = _normal_form_hint(str(error), batch)
+        raise InputError(_with_prefix_index(str(error), first_row, num_samples) + hint) from error
 
 
 def _normal_form_hint(message: str, batch: Sequence[Request]) -> str:

@@ -220,6 +220,8 @@ def test_error_during_a_stream_follows_the_text_on_a_new_line(program_environmen
         (['--prefix=分', '--model_dir=x'], 'give --model_dir or --server, not both'),
         (['--prefix=囧'], "charrnn:predict answered HTTP 400: prefix[0] contains '囧' (U+56E7), which is not among"),
         (['--prefix=分', '--temperature=inf'], 'temperature[0] is inf'),
+        (['--prefix=分', '--length=-3000000000'], '--length=-3000000000'),
+        (['--prefix=分', '--top_k=-3000000000'], '--top_k=-3000000000'),
         (['--prefix=分', '--server={url}/v1/models/nobody'], 'HTTP 404: Servable not found'),
         (['--prefix=分', '--server={url}/v1/models/charrnn/versions/9'], 'HTTP 404: Servable not found'),
         (['--prefix=分', '--server=localhost:8501'], "server='localhost:8501' must be http://host:port"),

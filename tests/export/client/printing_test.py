@@ -1,5 +1,6 @@
 """Printed texts, and the prefix that an error names. `generate_test.py` has the output on a terminal."""
 
+import sys
 import unicodedata
 
 import pytest
@@ -38,3 +39,14 @@ def test_refused_prefix_in_another_normal_form_gets_a_hint(given, other):
     prefixes = ['a', unicodedata.normalize(given, 'café')]
     with pytest.raises(InputError, match=rf'^prefix\[1\] contains something\. .* write it in {other}\.$'):
         print_texts(Refusing(), sample_requests(prefixes, 1, 0, length=1, temperature=1.0), 1, as_json=False)
+
+
+def test_refused_prefix_on_a_terminal_gets_the_hint_too(monkeypatch, capsys):
+    class Refusing:
+        def stream(self, request):
+            raise InputError('prefix[0] contains something')
+
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True)
+    requests = sample_requests([unicodedata.normalize('NFD', 'café')], 1, 0, length=1, temperature=1.0)
+    with pytest.raises(InputError, match=r'^prefix\[0\] contains something\. .* write it in NFC\.$'):
+        print_texts(Refusing(), requests, 1, as_json=False)
