@@ -81,7 +81,7 @@ const en = {
   'select-curl': 'The command is selected below: copy it with your browser.',
 
   'no-model': 'No model that can stream is served. Export one (python -m export.saved_model), then load this page again.',
-  'no-list': ({ reason }) => `The server does not answer (${reason}). Load this page again when it does.`,
+  'no-list': ({ reason }) => `${reason} Load this page again later.`,
   'no-answer': 'The server does not answer. Is it running?',
   'http-error': ({ status, answer }) => `The server answered HTTP ${status}. ${answer}`,
   'cut-off': 'The text is cut off: the connection to the server broke.',
@@ -89,7 +89,7 @@ const en = {
   'invalid-field': 'A field needs another value first.',
 
   'give-character': 'Write one character or more.',
-  'give-two-characters': 'Write two characters or more: the model expects nothing of the first.',
+  'give-two-characters': 'Write two characters or more: the model does not predict the first.',
   'too-long': ({ length, most }) => `This is ${characters(length)}; the model takes at most ${english(most)}.`,
   'not-among': ({ names, size }) => `${names}: not among the ${characters(size)} that this model was trained on.`,
   'other-form': ({ form }) => ` Unicode writes this text in two ways; the model knows the other one (${form}).`,
@@ -198,7 +198,7 @@ const zh = {
   'select-curl': '命令已在下面选中：请用浏览器复制。',
 
   'no-model': '服务器没有可以逐字生成的模型。请导出一个（python -m export.saved_model），然后重新载入本页。',
-  'no-list': ({ reason }) => `服务器没有应答（${reason}）。等它恢复后请重新载入本页。`,
+  'no-list': ({ reason }) => `${reason} 请稍后重新载入本页。`,
   'no-answer': '服务器没有应答。它在运行吗？',
   'http-error': ({ status, answer }) => `服务器返回 HTTP ${status}。${answer}`,
   'cut-off': '文本不完整：与服务器的连接断开了。',

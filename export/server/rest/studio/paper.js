@@ -50,6 +50,12 @@ export const show = (text, caret) => {
   draw(same < 0 ? pieces.length : same);
 };
 
+/** Gives the text the focus. */
+export const focus = () => (field.hidden ? shades : field).focus();
+
+/** Selects the text. */
+export const select = () => (field.hidden ? getSelection().selectAllChildren(shades) : field.select());
+
 /** Adds characters at the end; the page follows them while its reader looks at the end of the text. */
 export const append = (added) => {
   const end = $('status').getBoundingClientRect().bottom;
@@ -92,7 +98,7 @@ export const inspect = (index) => {
 
 const boxAt = (x, y) => document.elementsFromPoint(x, y).find((one) => one.parentElement === shades);
 
-/** Of an own character: that before or that after the cursor, which the click has set. */
+/** The index of a character of the writer: the one before or the one after the cursor, which the click has set. */
 const ownIndexAt = ({ dataset, firstChild }, x) => {
   const first = Number(dataset.index);
   const start = offset(first);

@@ -65,7 +65,7 @@ const nextPiece = async (reader, signal) => {
 };
 
 /** Streams a continuation: `onCharacters` gets `{ text, log_probability, candidates }` of each character, some at a time. */
-export const stream = async (url, inputs, signal, onCharacters) => {
+export const stream = async ({ url, inputs }, signal, onCharacters) => {
   const response = await post(`${url}:generate_stream`, inputs, signal);
   onCharacters([]); // the server has accepted the request
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -84,7 +84,7 @@ export const stream = async (url, inputs, signal, onCharacters) => {
 /** The most likely next characters after a text, `{ text, log_probability }`, the most likely first. */
 export const candidates = async (url, prefix, count, signal) => {
   let found = [];
-  await stream(url, { prefix, length: 1, candidates: count }, signal, ([first]) => {
+  await stream({ url, inputs: { prefix, length: 1, candidates: count } }, signal, ([first]) => {
     found = first?.candidates ?? found;
   });
   return found;

@@ -21,6 +21,7 @@ let models = []; // as studio/model.json has them, each with its vocabulary as a
 let visit = writing.opened({ pieces: [] });
 let task = null; // the AbortController of the newest task, until it ends
 let ended = Promise.resolve(); // once the task before has ended
+let failure; // why the page could not start
 
 const model = () => models[$('model').selectedIndex];
 const modelName = () => `${model().label} ${model().version}`;
@@ -53,8 +54,10 @@ const check = (from, asked) => {
   return FIELDS.find((name) => found[name]);
 };
 
+const focus = (name) => (name === 'prefix' ? paper.focus() : form[name].focus());
+
 const invalid = (name) => {
-  form[name].focus();
+  focus(name);
   return new server.Failure('invalid-field');
 };
 
@@ -68,7 +71,7 @@ const fail = (error) => {
   const field = error.key === 'refused' && logic.fieldOf(error.message);
   if (!field) return status(explained(error), true);
   showProblem(field, error.message);
-  form[field].focus();
+  focus(field);
   status(say('refused-field', { label: form[field].labels[0].textContent }), true);
 };
 
@@ -198,20 +201,27 @@ const writeAddress = () => {
 
 // ---- Tasks
 
+const NEIGHBOURS = { undo: 'redo', redo: 'undo', 'stop-generating': 'generate' };
+
+/** Moves the focus from a button that was just disabled to its neighbour; the browser would give it to the page. */
+const keepFocus = (focused) => focused.disabled && $(NEIGHBOURS[focused.id])?.focus();
+
 const enableButtons = () => {
   const greedy = !$('greedy').hidden;
+  const focused = document.activeElement;
   $('generate').disabled = $('read').disabled = false;
   $('another').disabled = $('three').disabled = greedy;
   $('undo').disabled = visit.at === 0;
   $('redo').disabled = visit.at === visit.texts.length - 1;
+  keepFocus(focused);
 };
 
 /** `locks`: whether the text may not be edited until the task ends. */
 const setTask = (controller, locks) => {
   task = controller;
-  const stopsFocused = document.activeElement === $('stop-generating');
+  const focused = document.activeElement;
   $('stop-generating').disabled = !controller;
-  if (!controller && stopsFocused) $('generate').focus(); // a disabled button would drop it to the page's top
+  keepFocus(focused);
   form.prefix.readOnly = locks;
   for (const element of [$('shades'), form.prefix]) element.setAttribute('aria-busy', locks);
   $('shades').classList.toggle('running', locks);
@@ -241,25 +251,28 @@ const perform = async (work, controller, locks) => {
   }
 };
 
-/** Checks the fields against what the server serves now; returns the inputs that continue `from()`. */
-const inputsFrom = async (from, signal) => {
+/** The request that continues a text as the fields ask. */
+const requestFrom = (from) => ({ url: modelUrl(), inputs: logic.request(fields(from)) });
+
+/** Checks the fields against what the server serves now; returns the request that continues `from()`. */
+const checkedRequest = async (from, signal) => {
   status(say('waiting'));
   await loadModels(signal);
   const wrong = check(from(), true);
   if (wrong) throw invalid(wrong);
   writeAddress();
-  return logic.request(fields(from()));
+  return requestFrom(from());
 };
 
 /** Streams a continuation of `from()` and makes it the current text, also if it is stopped. */
 const generate = (from) => async (signal) => {
-  const inputs = await inputsFrom(from, signal);
+  const request = await checkedRequest(from, signal);
   const base = writing.seenBy(from(), modelName());
   const added = [];
   const start = performance.now();
   paper.show(base, base.pieces.length);
   try {
-    await server.stream(modelUrl(), inputs, signal, (some) => {
+    await server.stream(request, signal, (some) => {
       status(say('generating'));
       added.push(...some);
       paper.append(some);
@@ -269,13 +282,13 @@ const generate = (from) => async (signal) => {
     if (signal.aborted) error.count = added.length;
     throw error;
   } finally {
-    finish(base, added, inputs, (performance.now() - start) / 1000);
+    finish(base, added, request, (performance.now() - start) / 1000);
   }
   return say('done', { count: added.length });
 };
 
-const finish = (base, added, inputs, seconds) => {
-  if (added.length) visit = writing.pushed(visit, writing.continued(base, added, inputs, modelName()));
+const finish = (base, added, request, seconds) => {
+  if (added.length) visit = writing.pushed(visit, writing.continued(base, added, request, modelName()));
   showText(text().pieces.length);
   writeAddress();
   if (added.length) showFigures(added, seconds);
@@ -297,9 +310,10 @@ const another = () => {
 
 const generateThree = async (signal) => {
   const from = () => writing.beginning(text());
-  const inputs = await inputsFrom(from, signal);
+  const { url, inputs } = await checkedRequest(from, signal);
   const base = writing.seenBy(from(), modelName());
-  const found = Array.from({ length: SAMPLES }, () => ({ inputs: { ...inputs, seed: Number(randomSeed()) }, added: [] }));
+  const seeded = () => ({ url, inputs: { ...inputs, seed: Number(randomSeed()) } });
+  const found = Array.from({ length: SAMPLES }, () => ({ request: seeded(), added: [] }));
   hideCandidates();
   paper.show(base, base.pieces.length);
   const columns = samples.open(SAMPLES, { say, lang: form.prefix.lang, choose: (n) => run(async () => choose(base, found, n)), leave });
@@ -308,9 +322,9 @@ const generateThree = async (signal) => {
   return say('choose-one');
 };
 
-const streamSample = async ({ inputs, added }, column, signal) => {
+const streamSample = async ({ request, added }, column, signal) => {
   try {
-    await server.stream(modelUrl(), inputs, signal, (some) => {
+    await server.stream(request, signal, (some) => {
       status(say('generating'));
       added.push(...some);
       column.append(some);
@@ -325,16 +339,16 @@ const streamSample = async ({ inputs, added }, column, signal) => {
 const leave = () =>
   run(async () => {
     showText();
-    form.prefix.focus();
+    paper.focus();
     return '';
   });
 
 /** Makes a sample the current text; undo comes to the others, too. */
 const choose = (base, found, chosen) => {
-  form.prefix.focus();
+  paper.focus();
   const others = found.filter(({ added }, n) => n !== chosen && added.length);
-  form.seed.value = `${found[chosen].inputs.seed}`;
-  for (const { added, inputs } of [...others, found[chosen]]) commit(writing.continued(base, added, inputs, modelName()));
+  form.seed.value = `${found[chosen].request.inputs.seed}`;
+  for (const { added, request } of [...others, found[chosen]]) commit(writing.continued(base, added, request, modelName()));
   return say('done', { count: found[chosen].added.length });
 };
 
@@ -398,11 +412,11 @@ const showCandidates = (index, focus) =>
     return '';
   }, false);
 
-/** Continues from a candidate. The text that stood there is found by undo. */
+/** Continues from a candidate. Undo brings back the text from before. */
 const branch = (index, piece) => {
   const before = writing.cut(writing.seenBy(text(), modelName()), index);
   const base = { ...before, pieces: [...before.pieces, piece], model: modelName() };
-  form.prefix.focus();
+  paper.focus();
   run(generate(() => base));
 };
 
@@ -423,7 +437,8 @@ const copy = async (copied, what) => {
 const copyCurl = async () => {
   const { request } = text();
   if (!request && check(text(), true)) return status(say('invalid-field'), true);
-  $('curl').value = logic.curl(modelUrl(), request ?? logic.request(fields()));
+  const { url, inputs } = request ?? requestFrom(text());
+  $('curl').value = logic.curl(url, inputs);
   $('command').hidden = false;
   if (await copy($('curl').value, 'command')) return;
   $('curl').select();
@@ -432,7 +447,7 @@ const copyCurl = async () => {
 
 const copyText = async () => {
   if (await copy(writing.whole(text()), 'text')) return;
-  form.prefix.select();
+  paper.select();
   status(say('select-text'));
 };
 
@@ -445,7 +460,7 @@ const actionOf = ({ key, ctrlKey, metaKey, shiftKey, altKey, target }) => {
   if (command && key === 'Enter') return shiftKey ? another : () => run(generate(text));
   if (command && undoesHere && key.toLowerCase() === 'z') return () => goBack(shiftKey ? 1 : -1);
   if (command && undoesHere && key.toLowerCase() === 'y') return () => goBack(1);
-  if (altKey && key === 'ArrowDown') return () => showCandidates(paper.place(), true);
+  if (altKey && key === 'ArrowDown' && target.matches('#text, #shades')) return () => showCandidates(paper.place(), true);
   if (key === 'Escape') return task ? stop : leave;
   return undefined;
 };
@@ -525,6 +540,7 @@ const speak = (chosen) => {
 const switchLanguage = () => {
   languageGiven = true;
   speak($('language').lang);
+  if (failure) return showFailure();
   status('');
   if (!models.length) return;
   showModel();
@@ -545,6 +561,11 @@ const showLegend = () => {
   for (const key of document.querySelectorAll('kbd')) key.textContent = key.textContent.replace('Ctrl', '⌘').replace('Shift', '⇧');
 };
 
+const showFailure = () => {
+  const reason = explained(failure);
+  status(failure.key === 'no-model' ? reason : say('no-list', { reason }), true);
+};
+
 const start = async () => {
   readLanguage();
   showLegend();
@@ -553,7 +574,8 @@ const start = async () => {
   try {
     await loadModels();
   } catch (error) {
-    return status(error.key === 'no-model' ? say('no-model') : say('no-list', { reason: error.message }), true);
+    failure = error;
+    return showFailure();
   }
   const prefix = readAddress();
   showModel();

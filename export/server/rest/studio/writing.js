@@ -1,8 +1,9 @@
 // A text that is being written, and all texts of a visit. Pure functions: no value is ever changed.
 //
 // A text is `{ pieces, start, request, model, typing }`: its characters, `{ text, log_probability }`, the latter only where
-// the model has given it; the number of characters before the last continuation and the request that made it, both
-// missing if the text was edited since; the model that gave the probabilities; whether the next key press belongs to it.
+// the model has given it; the number of characters before the last continuation and the request that made it, `{ url,
+// inputs }`, both missing if the text was edited since; the model that gave the probabilities; whether the next key press
+// belongs to it.
 
 /** A text that was not typed here. */
 export const fresh = (text) => ({ pieces: [...text].map((one) => ({ text: one })) });

@@ -119,6 +119,34 @@ def test_copy_as_curl_gives_the_same_text_in_a_shell(studio, name, prefix):
     assert page.evaluate('navigator.clipboard.readText()') == written
 
 
+def test_copied_command_asks_the_model_that_made_the_text(studio, url):
+    page = studio(prefix='分开')
+    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
+        (first, *_) = json.load(response)['models']
+    twins = [first, first | {'label': 'twin', 'path': first['path'].replace('charrnn', 'twin')}]
+    page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': twins}))
+    page.reload()
+    sync_api.expect(page.locator('#generate')).to_be_enabled()
+    made = generate(page)
+    page.select_option('#model', 'twin')
+    page.wait_for_function("location.hash.includes('twin')")
+    assert text(page) == made
+    page.click('#copy-curl')
+    expect_status(page, 'The command is copied.')
+    assert f'{url}/v1/models/charrnn:predict' in page.input_value('#curl')
+
+
+@pytest.mark.parametrize('numbers', [False, True])
+def test_text_that_cannot_be_copied_is_selected(studio, numbers):
+    page = studio(prefix='分开', length=5)
+    made = generate(page)
+    page.set_checked('#numbers', numbers)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click('#copy-text')
+    expect_status(page, 'The text is selected')
+    assert page.evaluate('getSelection().toString()') == made
+
+
 def test_field_shows_an_invalid_value_before_the_request(studio):
     page = studio(prefix='分囧', length=LONG + 1, temperature=-1, top_k=1.5, top_p=0, stop='\n', seed='')
     for name, message in {
@@ -209,6 +237,24 @@ def test_page_speaks_the_language_of_the_browser_or_the_other(studio, locale, la
     sync_api.expect(page.locator('#generate')).to_be_enabled()
     assert page.inner_text('#generate span') != label
     assert page.inner_text('#text-error') == error != ''
+
+
+@pytest.mark.parametrize(
+    ('answer', 'said'),
+    [
+        ({'status': 502, 'body': '<p>bad gateway'}, ('The server answered HTTP 502. <p>bad gateway', 'HTTP 502')),
+        ({'status': 403, 'json': {'error': 'not allowed.'}}, ('not allowed. Load', 'not allowed.')),
+        (None, ('The server does not answer. Is it running? Load this page again later.', '请稍后重新载入本页')),
+    ],
+)
+def test_page_that_cannot_start_says_why_in_both_languages(browser, url, answer, said):
+    page = browser.new_page()
+    page.route('**/studio/model.json', lambda route: route.fulfill(**answer) if answer else route.abort())
+    page.goto(url)
+    for sentence in said:
+        expect_status(page, sentence)
+        page.click('#language')
+    page.close()
 
 
 def test_server_without_a_streaming_model_is_explained(browser, url):

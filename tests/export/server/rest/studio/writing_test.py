@@ -325,6 +325,37 @@ def test_a_person_without_a_mouse_writes(studio, folders, vocabulary):
     expect_status(page, 'Read: 25 characters')
 
 
+def test_focus_stays_near_when_its_button_is_disabled(studio):
+    page = studio(prefix='分开')
+    generate(page)
+    for id_, neighbour in (('undo', 'redo'), ('redo', 'undo')):
+        page.focus(f'#{id_}')
+        page.keyboard.press('Enter')
+        sync_api.expect(page.locator(f'#{id_}')).to_be_disabled()
+        sync_api.expect(page.locator(f'#{neighbour}')).to_be_focused()
+
+
+def test_focus_returns_to_the_text_with_numbers(studio):
+    page = studio(prefix='分开', length=5)
+    generate(page)
+    page.check('#numbers')
+    page.focus('#shades')
+    page.keyboard.press('End')
+    for key in ('Escape', 'Enter'):
+        page.keyboard.press('Alt+ArrowDown')
+        sync_api.expect(page.locator('#candidates button').first).to_be_focused()
+        page.keyboard.press(key)
+        sync_api.expect(page.locator('#shades')).to_be_focused()
+
+
+def test_key_of_the_candidates_belongs_to_the_text_alone(studio):
+    page = studio(prefix='分开')
+    event = "{key: 'ArrowDown', altKey: true, bubbles: true, cancelable: true}"
+    press = f"e => e.dispatchEvent(new KeyboardEvent('keydown', {event}))"
+    taken = {id_: not page.locator(f'#{id_}').evaluate(press) for id_ in ('text', 'model', 'length')}
+    assert taken == {'text': True, 'model': False, 'length': False}
+
+
 def test_tab_goes_through_what_can_be_set_in_the_order_in_which_it_is_seen(studio):
     page = studio(prefix='分开')
     generate(page)
