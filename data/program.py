@@ -1,6 +1,7 @@
 """The frame of every program: flags, error messages, exit codes."""
 
 import collections
+import errno
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from data.errors import InputError
+from data.output import Output
 from data.terminal import shown
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
@@ -21,8 +23,8 @@ _HELP_FLAGS = {'h', 'help', 'helpshort', 'helpfull', '?'}
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits.
 
-    Exit codes: 0 or what `main` returns; 1, with one line on stderr, on InputError; 130 on Ctrl-C;
-    141, without a message, when stdout was closed, as by `head`.
+    Exit codes: 0 or what `main` returns; 1, with one line on stderr, on InputError, or if stdout cannot be written;
+    130 on Ctrl-C; 141, without a message, when stdout was closed, as by `head` or with its terminal.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -34,11 +36,14 @@ def run(main: Callable[[], int | None]) -> None:
             code = main()
             sys.stdout.flush()
             return code
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             os.dup2(
                 os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
             )  # else Python prints an error when it flushes at exit
-            return _BROKEN_PIPE
+            if error.errno in (errno.EPIPE, errno.EIO):
+                return _BROKEN_PIPE
+            print(f'error: stdout cannot be written: {error.strerror}.', file=sys.stderr)
+            return 1
         except InputError as error:
             print(f'error: {shown(str(error), sys.stderr)}', file=sys.stderr)
             return 1
@@ -48,6 +53,7 @@ def run(main: Callable[[], int | None]) -> None:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # escapes characters that its encoding lacks
+    sys.stdout = Output(sys.stdout)  # type: ignore[assignment]  # it has what TextIO has
     app.run(guarded, flags_parser=_parse_flags)
 
 

@@ -183,12 +183,12 @@ class Monitor:
         return self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES
 
     def close(self) -> None:
-        """Removes the bar and writes all events to disk."""
-        if self._bar:
-            print(_CLEAR_LINE, end='', flush=True)
+        """Writes all events to disk and removes the bar."""
         with self._curves():
             for events in self._events.values():
                 events.close()
+        if self._bar:
+            print(_CLEAR_LINE, end='', flush=True)
 
     def _add(self, part: str, place: int, summaries: list[Summary]) -> None:
         with self._curves():

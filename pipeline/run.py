@@ -220,7 +220,7 @@ class Run:
                 self._train(calls)
         except Stopped:
             pass
-        except BrokenPipeError:  # stdout was closed (as by `head`): save, as on Ctrl-C
+        except BrokenPipeError:  # stdout was closed (as by `head`) or its disk is full: save, as on Ctrl-C
             self._save()
             raise
         self._save()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -42,6 +43,17 @@ def test_program_with_closed_stdout_runs_to_its_end(closed):
     command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, 'error: the program ran\n')
+
+
+@pytest.mark.skipif(not pathlib.Path('/dev/full').exists(), reason='this system has no /dev/full')
+@pytest.mark.parametrize('text', ['short', 'long' * 9999])
+def test_stdout_on_a_full_disk_is_named(text):
+    """A short text is written only when the program ends."""
+    code = f'from data import program; import sys; sys.argv = ["a"]; program.run(lambda: print({text!r}))'
+    result = subprocess.run(
+        ['sh', '-c', '"$0" -c "$1" >/dev/full', sys.executable, code], cwd=ROOT, capture_output=True
+    )
+    assert (result.returncode, result.stderr) == (1, b'error: stdout cannot be written: No space left on device.\n')
 
 
 @pytest.mark.parametrize('closed', ['2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
