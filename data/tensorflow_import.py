@@ -1,7 +1,8 @@
-"""Makes the import of TensorFlow quiet and faster: import this module before TensorFlow.
+"""Makes the import of TensorFlow quiet and faster: import this module before TensorFlow and Keras.
 
 The start-up notices appear if the import fails. If TF_CPP_MIN_LOG_LEVEL is 0, TensorFlow is imported as usual. This
-module only hooks into the import system, so a program that does not need TensorFlow does not import it.
+module only hooks into the import system, so a program that does not need TensorFlow does not import it. Keras is that
+of TensorFlow, whatever the environment chooses for other programs.
 """
 
 import contextlib
@@ -87,4 +88,6 @@ def _interrupted(*error) -> None:
     print('interrupted', file=sys.stderr)
 
 
+os.environ['KERAS_BACKEND'] = 'tensorflow'
+os.environ.pop('TF_USE_LEGACY_KERAS', None)
 sys.meta_path.insert(0, _Finder())

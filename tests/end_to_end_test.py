@@ -79,6 +79,16 @@ def test_training_prints_the_sections_lines_and_no_tensorflow_notices(trained):
     assert trained.stderr == ''
 
 
+def test_training_needs_no_other_backend_of_keras(folder, program_environment, tmp_path):
+    """One that the environment chooses for other programs."""
+    flags = ['--corpus=mine.txt', '--num_epochs=1', f'--run_dir={tmp_path / "run"}', *QUICK]
+    environment = program_environment | {'KERAS_BACKEND': 'torch', 'TF_USE_LEGACY_KERAS': '1'}
+    result = subprocess.run(
+        _command('pipeline.train', *flags), cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, '')
+
+
 def test_training_without_xla_prints_no_tensorflow_notices(run, tmp_path):
     flags = ['--corpus=mine.txt', '--valid_fraction=0.1', '--num_epochs=2', f'--run_dir={tmp_path / "run"}', *QUICK]
     result = run('pipeline.train', *flags)
