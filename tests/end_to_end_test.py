@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -108,7 +109,7 @@ def test_export_uses_the_newest_run_and_generate_the_newest_version(trained, run
 
 def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, run, folder, program_environment):
     """Corpus, settings, checkpoint, and the last printed perplexity; there is no held-out part."""
-    flags = ['--model_dir=models/described', '--max_length=12', '--max_prefix=7', '--keep_versions=1']
+    flags = ['--model_dir=models/described', '--max_length=12', '--max_prefix=1', '--keep_versions=1']
     (folder / 'tensorflow_serving.py').write_text('raise ImportError')  # hides the installed package
     try:
         command = _command('export.saved_model', *flags)
@@ -121,7 +122,7 @@ def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, 
     recorded = json.loads((run_dir / 'config.json').read_text('utf-8'))
     assert found['config'] == recorded['config']
     assert found['corpus'] == {'name': 'mine.txt', 'sha256': hashlib.sha256(TEXT.encode()).hexdigest()}
-    assert found['limits'] == {'max_length': 12, 'max_prefix': 7}
+    assert found['limits'] == {'max_length': 12, 'max_prefix': 1}
     assert found['default_length'] == 10
     step = 300 * int(re.search(r'(\d+) minibatches an epoch', trained.stdout)[1])
     assert found['checkpoint'] == {'name': f'checkpoints/ckpt-{step}', 'step': step}
@@ -133,6 +134,9 @@ def test_exported_model_describes_its_run_and_old_versions_are_removed(trained, 
     assert second.stderr == ''
     assert second.stdout.splitlines()[1] == 'removed models/described/1'
     assert [path.name for path in (folder / 'models' / 'described').iterdir()] == ['2']
+    python, _, program, *printed_flags = shlex.split(second.stdout.splitlines()[-1].removeprefix('Next: '))
+    generated = run(program, *printed_flags)
+    assert (python, len(generated.stdout.rstrip('\n')), generated.stderr) == ('python', 13, '')
 
 
 def test_interrupted_and_resumed_run_is_bit_equal_to_an_unbroken_run(trained, run, folder, program_environment):

@@ -42,6 +42,6 @@ def export_run(
     for removed in versions.remove_old(model_dir, keep_versions):
         print(f'removed {removed}')
     candidates = (*recorded.config.training.prefixes, *recorded.vocabulary.characters)
-    prefix = next(filter(str.isprintable, candidates), '')
+    prefix = next((p for p in candidates if p.isprintable() and len(p) <= limits.max_prefix), '')
     length = min(_EXAMPLE_LENGTH, limits.max_length)
     print(f'Next: {command_line.command("export.generate", model_dir=model_dir, prefix=prefix, length=length)}')

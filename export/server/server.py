@@ -143,5 +143,5 @@ def _nothing_to_serve(base_path: pathlib.Path, problem: str | None) -> str:
             f'{str(base_path)!r} is one version of a model: use the folder that holds it, {str(version_dir.parent)!r}'
             f'{named}.'
         )
-    what = f'no version that can be served: {problem}' if problem else 'no exported model'
+    what = f'no version that can be served: {problem.rstrip(".")}' if problem else 'no exported model'
     return f'{str(base_path)!r} holds {what}. Make one with python -m export.saved_model --model_dir={base_path}.'

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from export.artifact import streaming
 from export.server.models.servable import DEFAULT_SIGNATURE, Servable
 
 
@@ -22,12 +23,12 @@ def body(servable: Servable) -> str:
 
 
 def text(description: dict) -> str:
-    """Returns a prefix that the model was sampled with in training, or the first character of its vocabulary."""
-    if not description:
+    """Returns a prefix that the model accepts: one from training, or the first character of its vocabulary."""
+    if not streaming.has_format(description):
         return ''
-    vocabulary = description['vocabulary']
+    vocabulary, longest = description['vocabulary'], description['limits']['max_prefix']
     prefixes = description['config']['prefixes'] if description['config'] else []
-    return next((prefix for prefix in prefixes if prefix and set(prefix) <= set(vocabulary)), vocabulary[0])
+    return next((p for p in prefixes if 0 < len(p) <= longest and set(p) <= set(vocabulary)), vocabulary[0])
 
 
 def _value(info: meta_graph_pb2.TensorInfo, text: str) -> Any:

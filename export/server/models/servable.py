@@ -121,6 +121,11 @@ class Servable:
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self.signatures[name]
 
+    def allows(self, request: predict_pb2.PredictRequest) -> bool:
+        """Returns whether no input has more rows than `max_rows`."""
+        shapes = (proto.tensor_shape.dim for proto in request.inputs.values())
+        return all(not shape or shape[0].size <= self._max_rows for shape in shapes)
+
     def _check_rows(self, inputs: Mapping[str, tf.Tensor]) -> None:
         for name, tensor in inputs.items():
             if tensor.shape.rank and tensor.shape[0] > self._max_rows:
@@ -183,7 +188,7 @@ def _description(directory: pathlib.Path) -> dict:
 
 
 def warm_up(servable: Servable) -> int:
-    """Runs the warm-up requests of the SavedModel; returns their number.
+    """Runs the warm-up requests of the SavedModel, but those that no client may send; returns their number.
 
     Raises:
       ServingError, ValueError: a request fails, or a record is not a predict request.
@@ -196,7 +201,9 @@ def warm_up(servable: Servable) -> int:
         count += 1
         if count > _MOST_WARMUP_RECORDS:
             raise ValueError(f'Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}')
-        servable.predict(_request(record, path))
+        request = _request(record, path)
+        if servable.allows(request):
+            servable.predict(request)
     return count
 
 

@@ -110,6 +110,12 @@ def test_version_with_a_failing_warm_up_is_not_served(serve, tmp_path):
     assert server.manager.available('m') == [2]
 
 
+def test_warm_up_request_that_no_client_may_send_is_left_out(serve, tmp_path):
+    _add_warm_up(served_models.write_half_plus_two(tmp_path / '1'), predict_request('m', x=[1.0, 2.0]))
+    server, _ = serve([ModelConfig('m', tmp_path)], enable_model_warmup=True, max_rows=1)
+    assert server.manager.available('m') == [1]
+
+
 def test_version_is_not_warmed_up_where_that_is_off(serve, tmp_path):
     _add_warm_up(served_models.write_half_plus_two(tmp_path / '1'), predict_request('m', z=[1.0]))  # it would fail
     server, _ = serve([ModelConfig('m', tmp_path)], enable_model_warmup=False)
