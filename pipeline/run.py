@@ -310,7 +310,7 @@ class Run:
 def nothing_left(trainer: Trainer) -> str | None:
     """Returns why nothing is left to train and how to continue; None if something is left."""
     if trainer.is_done:
-        if trainer.num_epochs_done < trainer.config.num_epochs:
+        if trainer.step < trainer.config.num_epochs * trainer.windows.steps_per_epoch:
             return f'nothing left to train: max_seconds={trainer.config.max_seconds:,} are over. {LONGER}'
         done, schedule = trainer.num_epochs_done, trainer.config.schedule
         if schedule != 'constant':

@@ -16,6 +16,7 @@ from pipeline.checkpoints import Checkpoints
 from pipeline.config import ModelConfig, TrainingConfig
 from pipeline.intervals import Interval
 from pipeline.model import CharRNN
+from pipeline.run import nothing_left
 from pipeline.trainer import DivergenceError, Progress, Trainer
 from pipeline.updates import CompiledUpdates
 from tests import oracle
@@ -244,10 +245,10 @@ class _StepsAsSeconds:
         self.now += last - first
 
 
-def _timed(clock: _StepsAsSeconds) -> Trainer:
+def _timed(clock: _StepsAsSeconds, num_epochs: int = 3) -> Trainer:
     windows = Windows(len(TEXT), B, T)
     config = TrainingConfig(
-        jit=False, num_epochs=3, max_seconds=windows.steps_per_epoch + 3, schedule='cosine', learning_rate=2.0
+        jit=False, num_epochs=num_epochs, max_seconds=windows.steps_per_epoch + 3, schedule='cosine', learning_rate=2.0
     )
     return Trainer(CharRNN(ModelConfig(hidden_size=H), len(set(TEXT))), windows, config, clock)
 
@@ -269,6 +270,15 @@ def test_time_limit_ends_a_run_within_an_epoch_and_the_rate_falls_to_that_end(mo
     trainer.reported_step.assign(end)
     assert trainer.is_done
     assert trainer.num_epochs_done == 2
+
+
+def test_run_whose_time_ended_in_its_last_epoch_cannot_have_more_epochs(monkeypatch):
+    monkeypatch.setattr(trainer_module, 'MINIBATCHES_PER_CALL', 1)
+    trainer = _timed(clock := _StepsAsSeconds(), num_epochs=2)
+    for progress in trainer.train(IDS, clock.before_call):
+        trainer.reported_step.assign(progress.step)
+    assert trainer.num_epochs_done == 2
+    assert nothing_left(trainer).startswith(f'nothing left to train: max_seconds={trainer.config.max_seconds} are over')
 
 
 def test_run_with_a_time_limit_counts_the_time_before_it_was_stopped(monkeypatch, tmp_path):
