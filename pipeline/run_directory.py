@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
 import json
 import pathlib
 import platform
@@ -110,7 +111,7 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / _LOCK).touch()
     except OSError as error:
-        raise InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.') from error
+        raise _not_writable(run_dir, error) from error
     # Its soft lock would outlive a killed run, and takes the file made above for another run's.
     held = filelock.FileLock(run_dir / _LOCK, fallback_to_soft=False)
     try:
@@ -118,6 +119,8 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
     except filelock.Timeout as error:
         raise InputError(f'run_dir {str(run_dir)!r} is in use by another run: wait for it, or use another.') from error
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise _not_writable(run_dir, error) from error
         reason = f'the file system of run_dir {str(run_dir)!r} has no locks: {error}'
         print(f'warning: {reason}. Do not start a second run there.', file=sys.stderr)
     try:
@@ -128,6 +131,10 @@ def lock(run_dir: pathlib.Path) -> Iterator[None]:
             with contextlib.suppress(OSError):  # it is not empty
                 run_dir.rmdir()
         held.release()
+
+
+def _not_writable(run_dir: pathlib.Path, error: OSError) -> InputError:
+    return InputError(f'run_dir {str(run_dir)!r} cannot be written: {error}. Use another --run_dir.')
 
 
 def read(run_dir: pathlib.Path) -> RunRecord:

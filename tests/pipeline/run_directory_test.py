@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 
+import filelock
 import pytest
 
 from data.corpus import text_sha256
@@ -133,6 +134,19 @@ def test_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys, n
             (tmp_path / 'run' / 'config.json').touch()
             reason = f'has no locks: [Errno {number}] {os.strerror(number)}. Do not start a second run'
             assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_lock_that_cannot_be_written_is_an_error(tmp_path, monkeypatch, number):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filelock.FileLock, 'acquire', refused)
+    with (
+        pytest.raises(InputError, match=rf'cannot be written: \[Errno {number}\]'),
+        run_directory.lock(tmp_path / 'run'),
+    ):
+        pass
 
 
 def test_folder_without_a_run_is_named(tmp_path):
