@@ -196,7 +196,7 @@ def _advice(content: bytes, refused: str) -> str:
     found = [encoding for encoding in candidates(content) if encoding != refused]
     if not found:
         return 'The file may be damaged, or is not a text.'
-    readings = [f'--encoding={encoding} reads {_excerpt(content, encoding)}' for encoding in found]
+    readings = [f'--encoding={encoding}, which reads {_excerpt(content, encoding)}' for encoding in found]
     choose = ' Use the one that reads well.' if len(found) > 1 else ''
     return f'Try {"; or ".join(readings)}.{choose}'
 

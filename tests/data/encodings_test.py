@@ -44,7 +44,7 @@ def _message(content: bytes, encoding: str = 'utf-8') -> str:
 def test_an_encoding_that_reads_the_text_is_among_the_candidates(sentence, encoding):
     content = f'A line in ASCII.\n{sentence}\n'.encode(encoding)
     message = _message(content)
-    advised = re.findall(r'--encoding=(\S+) reads', message)
+    advised = re.findall(r'--encoding=(\S+), which reads', message)
     assert advised == candidates(content)
     assert 1 <= len(advised) <= 3
     assert f'A line in ASCII.\n{sentence}\n' in [decode(content, 'a.txt', name) for name in advised]
@@ -60,8 +60,8 @@ def test_the_most_plausible_encoding_is_named_first(language):
 
 def test_each_candidate_shows_what_it_reads():
     message = _message('Güneş doğdu ve çocuklar oynuyor. Yağmur yağıyor.'.encode('cp1254'))
-    assert "--encoding=cp1254 reads 'Güneş doğdu v'" in message
-    assert "--encoding=cp1252 reads 'Güneþ doðdu v'" in message
+    assert "--encoding=cp1254, which reads 'Güneş doğdu v'" in message
+    assert "--encoding=cp1252, which reads 'Güneþ doðdu v'" in message
     assert message.endswith('Use the one that reads well.')
 
 
@@ -125,8 +125,8 @@ def test_invalid_bytes_are_replaced_on_request():
     ('content', 'byte', 'advice'),
     [
         ('分\0\0'.encode(), 3, 'may be damaged'),
-        ('ab'.encode('utf-16-le'), 1, "--encoding=utf-16-le reads 'ab'."),
-        ('ab'.encode('utf-16-be'), 0, "--encoding=utf-16-be reads 'ab'."),
+        ('ab'.encode('utf-16-le'), 1, "--encoding=utf-16-le, which reads 'ab'."),
+        ('ab'.encode('utf-16-be'), 0, "--encoding=utf-16-be, which reads 'ab'."),
     ],
 )
 def test_nul_character_is_located_by_byte(content, byte, advice):
