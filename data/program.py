@@ -17,6 +17,11 @@ from data.terminal import shown
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 _BYTE_ORDER_MARK = '\ufeff'
+_RULES = {
+    'invalid literal for int.*': 'it must be an integer',
+    'could not convert string to float.*': 'it must be a number',
+    r'\(.Non-boolean argument to boolean flag.*': 'it must be true or false',
+}
 _HELP_FLAGS = {'h', 'help', 'helpshort', 'helpfull', '?'}
 
 
@@ -84,7 +89,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         left = flags.FLAGS([program, *_expanded(arguments)])
     except flags.Error as error:
-        sys.exit(_usage_error(f'{str(error).removeprefix("ERROR:: ")}{_suggestion(error)}'))
+        sys.exit(_usage_error(f'{_in_plain_words(str(error).removeprefix("ERROR:: "))}{_suggestion(error)}'))
     except ValueError as error:  # --nojit=true, or a flag file that is not text
         sys.exit(_usage_error(str(error)))
     except SystemExit:
@@ -99,6 +104,13 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _usage_error(message: str) -> int:
     print(f'error: {message} (--help shows all flags)', file=sys.stderr)
     return 1
+
+
+def _in_plain_words(message: str) -> str:
+    """Returns the message of absl on a value of the wrong type without the words of Python."""
+    for pattern, rule in _RULES.items():
+        message = re.sub(pattern, rule, message)
+    return message
 
 
 def _expanded(arguments: list[str]) -> list[str]:

@@ -75,6 +75,7 @@ from data import program
 flags.DEFINE_string('corpus', 'none', '')
 flags.DEFINE_integer('num_epochs', 1, '')
 flags.DEFINE_bool('jit', True, '')
+flags.DEFINE_float('rate', 1.0, '')
 flags.DEFINE_multi_string('prefix', [], '')
 F = flags.FLAGS
 program.run(lambda: print(F.corpus, F.num_epochs, F.jit, *F.prefix))
@@ -97,6 +98,9 @@ def _echo(folder, *arguments: str) -> tuple[int, str, str]:
         ('--epochs=3', "Unknown command line flag 'epochs'. Did you mean --num_epochs?"),
         ('--num_epoch=3', "Unknown command line flag 'num_epoch'. Did you mean: num_epochs ?"),
         ('--lr=3', "Unknown command line flag 'lr'"),
+        ('--num_epochs=3.5', 'flag --num_epochs=3.5: it must be an integer'),
+        ('--rate=10%', 'flag --rate=10%: it must be a number'),
+        ('--jit=maybe', 'flag --jit=maybe: it must be true or false'),
     ],
 )
 def test_bad_flag_is_one_line(tmp_path, argument, message):
