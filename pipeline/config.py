@@ -207,7 +207,10 @@ class TrainingConfig:
         choices=STRATEGIES,
     )
     worker_timeout: int = setting(
-        60, 'Seconds after which a worker that cannot be reached ends the others (multi_worker only).', lowest=1
+        60,
+        'Seconds after which a worker that can no longer be reached ends the others (multi_worker only). At the start '
+        'the workers wait for each other without a limit.',
+        lowest=1,
     )
     jit: bool = setting(True, 'Compile with XLA: faster, and equal up to rounding.')
     checkpoint_every: str = setting('30s', f'How often to save. {UNITS}.')

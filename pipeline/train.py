@@ -15,6 +15,7 @@ lyrics. Examples:
 Ctrl-C saves and stops; the same command resumes the run. To watch: tensorboard --logdir=runs
 """
 
+import os
 import pathlib
 
 from absl import flags
@@ -46,6 +47,7 @@ flags.DEFINE_string(
 def main() -> int:
     given = {name: _FLAGS[name].value for name in Config().to_dict() if _FLAGS[name].present}
     run_dir = tensorflow_path('run_dir', _FLAGS.run_dir) if _FLAGS.run_dir else None
+    export_flags = _export_flags(_FLAGS.export_flags) if _FLAGS.export_flags else None
     config = Config() if run_dir else Config.from_dict(given)
     from pipeline import run_directory  # imports TensorFlow, which takes seconds
     from pipeline.run import run
@@ -54,9 +56,17 @@ def main() -> int:
         begun = run_directory.read(run_dir).config if run_directory.exists(run_dir) else config
         config = begun.replace(given)
     ended = run(config, run_dir)
-    if _FLAGS.export_flags and ended.run_dir and not ended.exit_code:
-        _write_export_flags(user_path('export_flags', _FLAGS.export_flags), ended.run_dir)
+    if export_flags and ended.run_dir and not ended.exit_code:
+        _write_export_flags(export_flags, ended.run_dir)
     return ended.exit_code
+
+
+def _export_flags(value: str) -> pathlib.Path:
+    """Returns the path in --export_flags. Raises `InputError` before the training if no file can be written there."""
+    path = user_path('export_flags', value)
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f'export_flags={value!r} cannot be written: its folder is missing or read-only. Use another.')
+    return path
 
 
 def _write_export_flags(path: pathlib.Path, run_dir: pathlib.Path) -> None:

@@ -280,6 +280,7 @@ def test_divergence_is_an_error_that_names_the_way_out(run):
         ('pipeline.train', ['mine.txt'], "error: unexpected argument 'mine.txt'"),
         ('pipeline.train', ['--early_stopping_patience=3'], 'needs a held-out part to evaluate'),
         ('pipeline.evaluate', ['--run_dir=nowhere'], 'is not a run'),
+        ('pipeline.train', ['--export_flags=nowhere/f'], 'its folder is missing or read-only'),
         ('pipeline.train', ['--prefixes=xyz'], "'x' (U+0078), which is not among"),
         ('export.generate', ['--prefix=分', '--model_dir=nowhere'], 'holds no exported model'),
         ('export.saved_model', ['--run_dir=nowhere'], 'is not a run'),
