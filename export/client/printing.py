@@ -27,9 +27,9 @@ class TextModel(Protocol):
 def print_texts(model: TextModel, requests: Sequence[Request], num_samples: int, *, as_json: bool) -> None:
     """Prints one text, or one JSON object, per line in the order of the requests.
 
-    There are `num_samples` consecutive requests per prefix. A terminal shows a single text while it is generated, if
-    `model` can stream. Raises `InputError` if the model refuses a request; the message gives the index
-    of its prefix among all prefixes.
+    There are `num_samples` consecutive requests per prefix. A terminal shows the text of a single `TextRequest` while
+    it is generated, if `model` can stream. Raises `InputError` if the model refuses a request; the message gives the
+    index of its prefix among all prefixes.
     """
     first, *others = requests
     streamed = (
