@@ -7,7 +7,8 @@ Examples:
   python -m export.serve --model_config_file=models.config       (several models, labels, version policies)
 
 The server loads new versions of a model as they appear. SIGTERM and Ctrl-C answer the requests in progress first.
-Flags that TensorFlow Serving has too have the same names here; its other flags are accepted without effect.
+Flags that TensorFlow Serving has too have the same names here. --ssl_config_file and --use_alts_credentials are errors,
+because this server has no TLS. TensorFlow Serving's other flags are accepted without effect.
 """
 
 import dataclasses
