@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -12,7 +13,7 @@ from pipeline.config import Config
 from pipeline.dataset import EncodedText
 from pipeline.evaluator import Methods
 from pipeline.run_directory import RunRecord
-from tests.conftest import TEXT, stored
+from tests.conftest import ROOT, TEXT, stored
 
 
 def _text(text: str, vocabulary: Vocabulary, before: str = '') -> EncodedText:
@@ -67,6 +68,18 @@ def test_constants_are_chosen_on_the_validation_part(model, models, vocabulary, 
         evaluator.evaluate(together, record, text, methods=Methods(dynamic=True), constants=found.constants)
     alone = evaluator.evaluate([model], record, text, methods=Methods(dynamic=True))
     assert 'chosen on this very text: the figures are too good' in evaluation.report(alone)
+
+
+def test_each_name_of_a_report_is_documented(model, models, vocabulary):
+    record = RunRecord(Config(), vocabulary, '', (1,) * len(vocabulary))
+    text, methods = _text(TEXT[:60], vocabulary, TEXT), Methods(baselines=True, cache=True)
+    figures = evaluator.evaluate(
+        [model, models['gru']], record, text, methods=methods, training=vocabulary.encode(TEXT), valid=text
+    ).to_dict()
+    names = {re.sub('_cache$', '', re.sub('(?<=kneser_ney)_[2-7]', '_1', name)) for name in figures}
+    documented = set(re.findall('`([a-z0-9_]+)`', (ROOT / 'docs/training.md').read_text('utf-8')))
+    assert {'mixture', 'mixture_adaptive', 'model_2', 'weights'} < names
+    assert names | figures['model_2'].keys() <= documented
 
 
 def test_constants_of_an_evaluation_without_dynamic_evaluation_do_not_serve_one_with_it(model, vocabulary):
