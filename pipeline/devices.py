@@ -62,7 +62,7 @@ def shares_products(hidden_size: int) -> bool:
     """Returns whether both cores of a CPU share each product of a step.
 
     The weights of 1,024 hidden units (4 MB) do not fit the cache of a core, so two groups of rows would read them
-    twice. A GPU has no need of it.
+    twice. A GPU does not need this.
     """
     return hidden_size >= _LARGE and not tf.config.get_visible_devices('GPU')
 

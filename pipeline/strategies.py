@@ -22,7 +22,7 @@ from pipeline.config import Config
 from pipeline.replicas import Replicas
 
 STOPPED = 143
-"""Exit code of a worker that ends because another received a signal, so that whoever started it starts it again."""
+"""Exit code of a worker that ends because another worker received a signal: not 0, so that a supervisor restarts it."""
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_TRIES = 0.1
