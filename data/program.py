@@ -42,13 +42,7 @@ def run(main: Callable[[], int | None]) -> None:
             sys.stdout.flush()
             return code
         except BrokenPipeError as error:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # else Python prints an error when it flushes at exit
-            if error.errno in (errno.EPIPE, errno.EIO):
-                return _BROKEN_PIPE
-            print(f'error: stdout cannot be written: {error.strerror}.', file=sys.stderr)
-            return 1
+            return _without_stdout(error)
         except InputError as error:
             print(f'error: {shown(str(error), sys.stderr)}', file=sys.stderr)
             return 1
@@ -59,7 +53,20 @@ def run(main: Callable[[], int | None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # escapes characters that its encoding lacks
     sys.stdout = Output(sys.stdout)  # type: ignore[assignment]  # it has what TextIO has
-    app.run(guarded, flags_parser=_parse_flags)
+    try:
+        app.run(guarded, flags_parser=_parse_flags)
+    except BrokenPipeError as error:  # of --help
+        sys.exit(_without_stdout(error))
+
+
+def _without_stdout(error: BrokenPipeError) -> int:
+    """Returns the exit code; a message says why stdout cannot be written, unless it was closed."""
+    # Else Python prints an error when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno in (errno.EPIPE, errno.EIO):
+        return _BROKEN_PIPE
+    print(f'error: stdout cannot be written: {error.strerror}.', file=sys.stderr)
+    return 1
 
 
 def json_line(fields: dict) -> str:
@@ -94,6 +101,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
         sys.exit(_usage_error(str(error)))
     except SystemExit:
         if any(argument.lstrip('-').split('=')[0] in _HELP_FLAGS for argument in arguments):
+            sys.stdout.flush()
             sys.exit(0)
         raise
     for name in _given_twice(arguments):

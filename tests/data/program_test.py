@@ -56,6 +56,16 @@ def test_stdout_on_a_full_disk_is_named(text):
     assert (result.returncode, result.stderr) == (1, b'error: stdout cannot be written: No space left on device.\n')
 
 
+@pytest.mark.parametrize('arguments', [[], ['--help']])
+def test_closed_reader_of_stdout_is_exit_code_141(arguments):
+    code = f'from data import program; import sys; sys.argv = ["a", *{arguments}]; program.run(lambda: print("x"))'
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, b'')
+
+
 @pytest.mark.parametrize('closed', ['2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
 def test_program_with_closed_stderr_runs_to_its_end(closed):
     """What it writes to stderr is discarded, and is not on stdout; TensorFlow can be imported."""
