@@ -253,7 +253,7 @@ def test_fetched_text_in_another_encoding_is_kept_with_the_way_to_fetch_it_again
     folder, url = web
     _write(folder / 'a.txt', '分开不了,想要有直升机'.encode('gb18030'))
     (message, (kept,)) = _message(f'{url}/a.txt'), list((tmp_path / 'home').iterdir())
-    assert '--encoding=gb18030 reads' in message
+    assert '--encoding=gb18030, which reads' in message
     assert message.endswith(f'To fetch it again, delete {kept}.')
     assert load(f'{url}/a.txt', encoding='gb18030') == '分开不了,想要有直升机'
 
