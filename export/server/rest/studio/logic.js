@@ -1,22 +1,21 @@
-// What the page knows without touching it: limits, probabilities, the curl command. Pure functions; `say` is a
-// function of messages.js.
+// Limits, probabilities, and the curl command: pure functions that do not use the page. `say` is a speaker of messages.js.
 
 const NUMBERS = ['length', 'temperature', 'top_k', 'top_p', 'seed'];
 export const KNOBS = [...NUMBERS, 'stop'];
 export const DEFAULTS = { temperature: '0.8', top_k: '0', top_p: '1', seed: '1', stop: '' };
 
-const LOWEST = [0.9, 0.5, 0.2, 0.05, 0.01]; // of each level's probabilities, but the last's
+const LOWEST = [0.9, 0.5, 0.2, 0.05, 0.01]; // the lowest probability of each level except the last
 
-/** The level of shade of a probability: 0, none, for the likely, up to 5. */
+/** The level of shade of a probability, from 0 (none) for likely characters to 5. */
 export const level = (probability) => {
   const found = LOWEST.findIndex((lowest) => probability >= lowest);
   return found < 0 ? LOWEST.length : found;
 };
 
-/** What the legend says of each level, in order. */
+/** The names of the levels in the legend, in order. */
 export const levelNames = () => [...LOWEST.map((p) => `≥ ${p * 100}%`), `< ${LOWEST.at(-1) * 100}%`];
 
-/** Digits after the point of a percentage, so that it differs from 0 and from 100 where it can. */
+/** Digits after the point of a percentage, so that it differs from 0 and from 100 if possible. */
 const digits = (value) => (value >= 99.9 || value < 0.1 ? 2 : value >= 99 || value < 10 ? 1 : 0);
 
 /** The percentage of a log probability, in at most six characters. */
@@ -37,10 +36,10 @@ export const probability = (logProbability) => {
 /** The surprise of a log probability in nats. */
 export const nats = (logProbability) => (logProbability > -0.01 ? `${Number((-logProbability).toPrecision(2))}` : (-logProbability).toFixed(2));
 
-/** 'U+5427' of a character. */
+/** The code point of a character, such as 'U+5427'. */
 export const codePoint = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
 
-/** A character as it can be spoken of: one without a shape of its own by its name or its kind. */
+/** The name of a character in a sentence: the character in quotes, or, if it is invisible, its name or kind. */
 export const named = (character, say) => {
   const name = say(codePoint(character));
   if (name) return name;
@@ -48,7 +47,7 @@ export const named = (character, say) => {
   return /[\p{C}\p{Z}]/u.test(character) ? say('invisible-character') : say('quoted', { character });
 };
 
-/** The last characters of a text, as many as a model reads. */
+/** The last characters of a text, at most `most`. */
 export const tail = (text, most) => [...text].slice(-most).join('');
 
 /** The distinct characters of a text that are not in a vocabulary (a Set). */
@@ -76,7 +75,7 @@ const tooLong = (text, most, say) => {
 
 const integer = (text, highest) => /^\d+$/.test(text) && Number(text) <= highest;
 
-/** What is wrong with the fields (strings, by name): messages by name, none for those that are good. */
+/** The errors of the fields (strings, by name): messages by name. A valid field has none. */
 export const problems = (fields, { vocabulary, unknown_id, limits }, say) => {
   const found = {};
   const prefix = unknown_id === null ? notAmong(fields.prefix, vocabulary, say) : '';
@@ -98,11 +97,11 @@ export const problems = (fields, { vocabulary, unknown_id, limits }, say) => {
 /** The inputs of the signature `generate` from the fields. */
 export const request = ({ prefix, stop, ...fields }) => ({ prefix, ...Object.fromEntries(NUMBERS.map((k) => [k, Number(fields[k])])), stop });
 
-/** The field that a server's message is about, if it names one. */
+/** The name of the field at the start of a server's message; undefined if there is none. */
 export const fieldOf = (message) => /^(prefix|length|temperature|top_k|top_p|stop|seed) /.exec(message)?.[1];
 
-/** How to read a text of any length: windows `{ from, to, read }` of at most `max_prefix + max_length` characters.
- *  Those before `read` only give the context; the model sees `max_prefix` of them, as when it generates. */
+/** Divides a text of any length into windows `{ from, to, read }` of at most `max_prefix + max_length` characters.
+ *  Characters before `read` are context: at most `max_prefix`, the longest that the model gets when it generates. */
 export const windows = (length, { max_prefix, max_length }) => {
   const found = [];
   for (let read = 1; read < length; read = found.at(-1).to) {
@@ -115,13 +114,13 @@ export const windows = (length, { max_prefix, max_length }) => {
 /** A text as one word of a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** The command that asks the signature `generate` for the same text. */
+/** The command that sends inputs to the signature `generate`. */
 export const curl = (url, inputs) => {
   const body = JSON.stringify({ signature_name: 'generate', instances: [inputs] });
   return `curl ${quoted(`${url}:predict`)} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(body)}`;
 };
 
-/** The language to choose glyphs for, from what a model was trained on. */
+/** The language whose glyphs suit the characters of a model. */
 export const language = (characters) => {
   if (/[\u3041-\u30ff]/.test(characters)) return 'ja';
   if (/[\uac00-\ud7a3]/.test(characters)) return 'ko';

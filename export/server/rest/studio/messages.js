@@ -34,16 +34,16 @@ const en = {
   'temperature-hint': '0 is greedy: always the most likely character. 1 draws by the model’s own probabilities; lower is safer, higher is bolder.',
   settings: 'More settings',
   top_k: 'Top-k',
-  'top_k-hint': 'Draw only among the k most likely. 0 is off.',
+  'top_k-hint': 'Draw only from the k most likely characters. 0 is off.',
   top_p: 'Top-p',
-  'top_p-hint': 'Draw only among the likely ones that together reach this probability. 1 is off.',
+  'top_p-hint': 'Draw only from the most likely characters whose probabilities sum to this. 1 is off.',
   stop: 'Stop string',
-  'stop-hint': 'The text ends after this; a line break counts. Empty is off.',
+  'stop-hint': 'The text ends after this string, which may contain line breaks. Empty is off.',
   seed: 'Seed',
   dice: 'New seed',
   'seed-hint': 'The same seed gives the same text.',
   'greedy-note': 'Greedy: top-k, top-p and seed change nothing.',
-  'address-hint': 'The page’s address holds these settings and the text before the last continuation: share it, or keep it.',
+  'address-hint': 'The address of the page contains these settings and the text before the last continuation: share it or bookmark it.',
 
   speed: 'characters/s',
   perplexity: 'perplexity',
@@ -59,14 +59,14 @@ const en = {
   'detail-hint': 'Click a character, or press Alt ↓ at the cursor, to see what else the model expects there.',
   candidates: 'What the model expects here',
   'candidate-label': ({ name, percent }) => `Continue with ${name}, ${percent}`,
-  'first-character': 'The model expects nothing before the first character. Choose a later one.',
+  'first-character': 'The model does not predict the first character. Choose a later one.',
   'expected': ({ number }) => `Expected as character ${number}; choose one to continue from there:`,
 
   samples: 'Three samples',
   sample: ({ number }) => `Sample ${number}`,
   choose: ({ number }) => `Choose ${number}`,
   'choose-none': 'Choose none',
-  'choose-one': 'Choose one of the samples. Undo also finds the others.',
+  'choose-one': 'Choose one of the samples. Undo brings back the others.',
 
   loading: 'Loading the list of models…',
   waiting: 'Waiting for the server…',
@@ -81,12 +81,12 @@ const en = {
   'select-curl': 'The command is selected below: copy it with your browser.',
 
   'no-model': 'No model that can stream is served. Export one (python -m export.saved_model), then load this page again.',
-  'no-list': ({ reason }) => `${reason} Load this page again later.`,
+  'no-list': ({ reason }) => `The list of models cannot be loaded. Load this page again later. ${reason}`,
   'no-answer': 'The server does not answer. Is it running?',
   'http-error': ({ status, answer }) => `The server answered HTTP ${status}. ${answer}`,
   'cut-off': 'The text is cut off: the connection to the server broke.',
   'refused-field': ({ label }) => `The model refuses the value of “${label}”.`,
-  'invalid-field': 'A field needs another value first.',
+  'invalid-field': 'Correct the marked field first.',
 
   'give-character': 'Write one character or more.',
   'give-two-characters': 'Write two characters or more: the model does not predict the first.',
@@ -176,7 +176,7 @@ const zh = {
   'detail-hint': '点击一个字符，或在光标处按 Alt ↓，查看模型在那里还预期什么。',
   candidates: '模型在这里的预期',
   'candidate-label': ({ name, percent }) => `以 ${name} 续写，${percent}`,
-  'first-character': '第一个字符之前，模型没有预期。请选择后面的字符。',
+  'first-character': '模型不预测第一个字符。请选择后面的字符。',
   'expected': ({ number }) => `第 ${number} 个字符的预期；选一个，从那里续写：`,
 
   samples: '三个样本',
@@ -198,7 +198,7 @@ const zh = {
   'select-curl': '命令已在下面选中：请用浏览器复制。',
 
   'no-model': '服务器没有可以逐字生成的模型。请导出一个（python -m export.saved_model），然后重新载入本页。',
-  'no-list': ({ reason }) => `${reason} 请稍后重新载入本页。`,
+  'no-list': ({ reason }) => `无法载入模型列表。请稍后重新载入本页。${reason}`,
   'no-answer': '服务器没有应答。它在运行吗？',
   'http-error': ({ status, answer }) => `服务器返回 HTTP ${status}。${answer}`,
   'cut-off': '文本不完整：与服务器的连接断开了。',
@@ -206,7 +206,7 @@ const zh = {
   'invalid-field': '请先修改有错误的字段。',
 
   'give-character': '请至少写一个字符。',
-  'give-two-characters': '请至少写两个字符：模型对第一个字符没有预期。',
+  'give-two-characters': '请至少写两个字符：模型不预测第一个字符。',
   'too-long': ({ length, most }) => `这里有 ${english(length)} 个字符；模型最多接受 ${english(most)} 个。`,
   'not-among': ({ names, size }) => `${names}：不在模型训练过的 ${english(size)} 个字符中。`,
   'other-form': ({ form }) => `Unicode 有两种写法，模型认识的是另一种（${form}）。`,
@@ -242,7 +242,7 @@ export const MESSAGES = { en, 'zh-Hans': zh };
 /** The name of each language in itself. */
 export const LANGUAGES = { en: 'English', 'zh-Hans': '中文' };
 
-/** The language of the page: the one asked for, or else the first of the browser's that the page has, or else English. */
+/** The language of the page: the requested one, else the first of the browser's that the page has, else English. */
 export const languageOf = (asked, preferred) => {
   const known = (tag) => (/^zh\b/i.test(tag) ? 'zh-Hans' : /^en\b/i.test(tag) ? 'en' : undefined);
   return [asked ?? '', ...preferred].map(known).find(Boolean) ?? 'en';

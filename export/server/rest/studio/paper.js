@@ -1,5 +1,6 @@
-// The text on the page. A text field shows it; behind it, or in its place with numbers, each group of characters that
-// are drawn as one has a box of its own, shaded by what the model thought of it. The writer's own characters share one.
+// The text on the page. A text field shows it. Boxes behind the field, or instead of it with numbers, show the
+// probabilities by their shade. Characters that are drawn as one share a box. So do consecutive characters without
+// probabilities, which are called own: the writer's.
 
 import * as logic from './logic.js';
 import * as writing from './writing.js';
@@ -27,7 +28,7 @@ const box = (group, index) => {
   return span;
 };
 
-/** Draws the boxes from the one on that contains a character; those before stay. */
+/** Draws the box that contains the character `index`, and all boxes after it. */
 const draw = (index) => {
   while (shades.lastChild && Number(shades.lastChild.dataset.index) >= index) shades.lastChild.remove();
   let at = Number(shades.lastChild?.dataset.index ?? 0);
@@ -40,7 +41,7 @@ const draw = (index) => {
   shades.append(...made);
 };
 
-/** Shows a text. `caret`: where the cursor goes, in characters; by default it stays. */
+/** Shows a text. `caret`: the number of characters before the cursor; by default the cursor stays. */
 export const show = (text, caret) => {
   const same = text.pieces.findIndex((piece, n) => piece !== pieces[n]);
   pieces = [...text.pieces];
@@ -50,13 +51,7 @@ export const show = (text, caret) => {
   draw(same < 0 ? pieces.length : same);
 };
 
-/** Gives the text the focus. */
-export const focus = () => (field.hidden ? shades : field).focus();
-
-/** Selects the text. */
-export const select = () => (field.hidden ? getSelection().selectAllChildren(shades) : field.select());
-
-/** Adds characters at the end; the page follows them while its reader looks at the end of the text. */
+/** Adds characters at the end. The page scrolls with them if the end of the text is in sight. */
 export const append = (added) => {
   const end = $('status').getBoundingClientRect().bottom;
   const follows = end <= innerHeight + 1;
@@ -68,6 +63,16 @@ export const append = (added) => {
 
 const offset = (index) => pieces.slice(0, index).reduce((sum, { text }) => sum + text.length, 0);
 
+/** Moves the focus to the text. */
+export const focus = () => (field.hidden ? shades : field).focus();
+
+/** Selects the text. */
+export const select = () => {
+  focus();
+  if (field.hidden) getSelection().selectAllChildren(shades);
+  else field.select();
+};
+
 /** The number of characters before the cursor. */
 const caret = () => [...field.value.slice(0, field.selectionStart)].length;
 
@@ -76,7 +81,7 @@ export const place = () => (field.hidden ? Number(shades.querySelector('.current
 
 const boxOf = (index) => [...shades.children].findLast((one) => Number(one.dataset.index) <= index);
 
-/** Says what the model thought of a character, and marks it. */
+/** Shows the probability of a character, and marks it. */
 export const inspect = (index) => {
   shades.querySelector('.current')?.classList.remove('current');
   const piece = pieces[index];
@@ -98,7 +103,8 @@ export const inspect = (index) => {
 
 const boxAt = (x, y) => document.elementsFromPoint(x, y).find((one) => one.parentElement === shades);
 
-/** The index of a character of the writer: the one before or the one after the cursor, which the click has set. */
+/** The index of the clicked character in a box of own characters: the one before or after the cursor, which the click
+ *  has set. */
 const ownIndexAt = ({ dataset, firstChild }, x) => {
   const first = Number(dataset.index);
   const start = offset(first);
@@ -135,7 +141,7 @@ export const showNumbers = (shown) => {
   draw(0);
 };
 
-/** With numbers, the arrow keys go from character to character; without, the text field does that. */
+/** Moves the mark by the arrow keys. Without numbers, the text field has a cursor instead. */
 const move = (event) => {
   const right = getComputedStyle(shades).direction === 'rtl' ? -1 : 1;
   const forward = { ArrowRight: right, ArrowLeft: -right, Home: -Infinity, End: Infinity }[event.key];
@@ -154,7 +160,7 @@ const hover = ({ clientX, clientY }) => {
   if (found?.dataset.probability) inspect(Number(found.dataset.index));
 };
 
-/** Speaks with another function of messages.js. */
+/** Changes the language: `with_` is a speaker of messages.js. */
 export const speak = (with_) => {
   say = with_;
   field.placeholder = say('placeholder');

@@ -1,4 +1,4 @@
-// Continuations side by side, one of which becomes the text.
+// Continuations side by side; the user chooses one.
 
 import * as logic from './logic.js';
 

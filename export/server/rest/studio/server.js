@@ -1,6 +1,7 @@
-// What the page asks the server. Each function throws a Failure, or fetch's own error if it is aborted.
+// Requests to the server. Each function throws a Failure, or the error of `fetch` if the server does not answer or the
+// request is aborted.
 
-/** What went wrong: a message of messages.js with its values, or what the server said. */
+/** An error: a key of messages.js and its values, or the server's message. */
 export class Failure extends Error {
   constructor(key, values) {
     super(values?.message ?? key);
@@ -36,13 +37,13 @@ export const list = async (signal) => {
   return response.text();
 };
 
-/** The log probabilities of all characters of a text but the first. */
+/** The log probabilities of all characters of a text except the first. */
 export const score = async (url, text, signal) => {
   const response = await post(`${url}:predict`, { signature_name: 'score', instances: [{ text }] }, signal);
   return (await response.json()).predictions[0].log_probabilities;
 };
 
-/** Splits a stream's text into server-sent events: give it pieces, get `{ event, data }` of each that is whole. */
+/** Returns a function that takes the next piece of a stream and returns `{ event, data }` of each complete event. */
 export const eventReader = () => {
   let rest = '';
   return (piece) => {
@@ -64,8 +65,8 @@ const nextPiece = async (reader, signal) => {
   }
 };
 
-/** Streams a continuation: `onCharacters` gets `{ text, log_probability, candidates }` of each character, some at a time. */
-export const stream = async ({ url, inputs }, signal, onCharacters) => {
+/** Streams a continuation: `onCharacters` gets lists of `{ text, log_probability, candidates }`, one for each character. */
+export const stream = async (url, inputs, signal, onCharacters) => {
   const response = await post(`${url}:generate_stream`, inputs, signal);
   onCharacters([]); // the server has accepted the request
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -84,7 +85,7 @@ export const stream = async ({ url, inputs }, signal, onCharacters) => {
 /** The most likely next characters after a text, `{ text, log_probability }`, the most likely first. */
 export const candidates = async (url, prefix, count, signal) => {
   let found = [];
-  await stream({ url, inputs: { prefix, length: 1, candidates: count } }, signal, ([first]) => {
+  await stream(url, { prefix, length: 1, candidates: count }, signal, ([first]) => {
     found = first?.candidates ?? found;
   });
   return found;

@@ -15,13 +15,13 @@ const form = Object.fromEntries(FIELDS.map((name) => [name, $(name === 'prefix' 
 
 let language = 'en';
 let say = speaker(language);
-let languageGiven = false; // in the address, or by the switch
+let languageGiven = false; // by the address or by the switch
+let notice = () => status(say('loading')); // what the status says in a new language
 let listed = ''; // what studio/model.json said last
-let models = []; // as studio/model.json has them, each with its vocabulary as a Set
+let models = []; // those in studio/model.json, each with its vocabulary as a Set
 let visit = writing.opened({ pieces: [] });
 let task = null; // the AbortController of the newest task, until it ends
-let ended = Promise.resolve(); // once the task before has ended
-let failure; // why the page could not start
+let ended = Promise.resolve(); // resolves when the previous task has ended
 
 const model = () => models[$('model').selectedIndex];
 const modelName = () => `${model().label} ${model().version}`;
@@ -29,6 +29,7 @@ const modelUrl = () => new URL(model().path, document.baseURI).href;
 const text = () => writing.current(visit);
 const values = () => Object.fromEntries(logic.KNOBS.map((name) => [name, form[name].value]));
 const fields = (from = text()) => ({ prefix: logic.tail(writing.whole(from), model().limits.max_prefix), ...values() });
+const currentRequest = (from) => ({ model: modelName(), url: modelUrl(), inputs: logic.request(fields(from)) });
 const number = (value) => value.toLocaleString(language);
 
 // ---- Messages
@@ -54,10 +55,10 @@ const check = (from, asked) => {
   return FIELDS.find((name) => found[name]);
 };
 
-const focus = (name) => (name === 'prefix' ? paper.focus() : form[name].focus());
+const focusField = (name) => (name === 'prefix' ? paper.focus() : form[name].focus());
 
 const invalid = (name) => {
-  focus(name);
+  focusField(name);
   return new server.Failure('invalid-field');
 };
 
@@ -71,7 +72,7 @@ const fail = (error) => {
   const field = error.key === 'refused' && logic.fieldOf(error.message);
   if (!field) return status(explained(error), true);
   showProblem(field, error.message);
-  focus(field);
+  focusField(field);
   status(say('refused-field', { label: form[field].labels[0].textContent }), true);
 };
 
@@ -96,18 +97,18 @@ const showModel = () => {
   for (const element of [$('shades'), form.prefix]) element.lang = logic.language(characters);
 };
 
-/** Learns what the server serves now. A new version may have taken over since the page was opened. */
+/** Asks which models the server has. They may have changed since the page was opened. */
 const loadModels = async (signal) => {
   const answer = await server.list(signal);
-  if (answer !== listed) {
-    listed = answer;
-    const label = model()?.label;
-    models = JSON.parse(answer).models.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
-    $('model').replaceChildren(...models.map((one) => new Option(one.label, one.label, false, one.label === label)));
-    $('model').disabled = models.length < 2;
-    if (models.length) showModel();
-  }
-  if (!models.length) throw new server.Failure('no-model');
+  if (answer === listed) return;
+  const found = JSON.parse(answer).models;
+  if (!found.length) throw new server.Failure('no-model');
+  listed = answer;
+  const label = model()?.label;
+  models = found.map((one) => ({ ...one, characters: one.vocabulary, vocabulary: new Set(one.vocabulary) }));
+  $('model').replaceChildren(...models.map((one) => new Option(one.label, one.label, false, one.label === label)));
+  $('model').disabled = models.length < 2;
+  showModel();
 };
 
 /** Shows the selected model: its example, unless it can read the text that the user wrote. */
@@ -131,7 +132,7 @@ const showFigures = (shown, seconds) => {
   $('perplexity').textContent = known.length ? Math.exp(nats / known.length).toFixed(2) : '–';
 };
 
-/** Shows the current text, and what can be done with it. */
+/** Shows the current text, its figures, and which buttons work. */
 const showText = (caret) => {
   const shown = writing.seenBy(text(), modelName());
   paper.show(shown, caret);
@@ -159,7 +160,7 @@ const onFields = () => {
 };
 
 const onTyped = () => {
-  stop(); // the search for candidates of the text as it was
+  stop(); // the search for candidates in the previous text
   visit = writing.typed(visit, writing.edited(writing.seenBy(text(), modelName()), form.prefix.value));
   showText();
 };
@@ -201,27 +202,29 @@ const writeAddress = () => {
 
 // ---- Tasks
 
-const NEIGHBOURS = { undo: 'redo', redo: 'undo', 'stop-generating': 'generate' };
-
-/** Moves the focus from a button that was just disabled to its neighbour; the browser would give it to the page. */
-const keepFocus = (focused) => focused.disabled && $(NEIGHBOURS[focused.id])?.focus();
+/** Disables or enables buttons, by id. A disabled button would drop the focus to the page's top: its neighbour gets it. */
+const setDisabled = (buttons) => {
+  const { id } = document.activeElement;
+  for (const [button, disabled] of Object.entries(buttons)) $(button).disabled = disabled;
+  if (buttons[id]) $({ undo: 'redo', redo: 'undo' }[id] ?? 'generate').focus();
+};
 
 const enableButtons = () => {
   const greedy = !$('greedy').hidden;
-  const focused = document.activeElement;
-  $('generate').disabled = $('read').disabled = false;
-  $('another').disabled = $('three').disabled = greedy;
-  $('undo').disabled = visit.at === 0;
-  $('redo').disabled = visit.at === visit.texts.length - 1;
-  keepFocus(focused);
+  setDisabled({
+    generate: false,
+    another: greedy,
+    three: greedy,
+    read: false,
+    undo: visit.at === 0,
+    redo: visit.at === visit.texts.length - 1,
+  });
 };
 
 /** `locks`: whether the text may not be edited until the task ends. */
 const setTask = (controller, locks) => {
   task = controller;
-  const focused = document.activeElement;
-  $('stop-generating').disabled = !controller;
-  keepFocus(focused);
+  setDisabled({ 'stop-generating': !controller });
   form.prefix.readOnly = locks;
   for (const element of [$('shades'), form.prefix]) element.setAttribute('aria-busy', locks);
   $('shades').classList.toggle('running', locks);
@@ -229,7 +232,7 @@ const setTask = (controller, locks) => {
 
 const stop = () => task?.abort();
 
-/** Runs a task, `(signal) -> message`, once the one before has ended; says what went wrong. */
+/** Runs a task, `(signal) -> message`, when the previous task has ended; says what went wrong. */
 const run = (work, locks = true) => {
   stop();
   const controller = new AbortController();
@@ -239,6 +242,7 @@ const run = (work, locks = true) => {
 
 const perform = async (work, controller, locks) => {
   if (controller !== task) return;
+  keepFocus($('samples'));
   samples.close();
   try {
     const message = await work(controller.signal);
@@ -251,28 +255,25 @@ const perform = async (work, controller, locks) => {
   }
 };
 
-/** The request that continues a text as the fields ask. */
-const requestFrom = (from) => ({ url: modelUrl(), inputs: logic.request(fields(from)) });
-
-/** Checks the fields against what the server serves now; returns the request that continues `from()`. */
-const checkedRequest = async (from, signal) => {
+/** Checks the fields against the models that the server has now; returns the request that continues `from()`. */
+const requestFrom = async (from, signal) => {
   status(say('waiting'));
   await loadModels(signal);
   const wrong = check(from(), true);
   if (wrong) throw invalid(wrong);
   writeAddress();
-  return requestFrom(from());
+  return currentRequest(from());
 };
 
 /** Streams a continuation of `from()` and makes it the current text, also if it is stopped. */
 const generate = (from) => async (signal) => {
-  const request = await checkedRequest(from, signal);
-  const base = writing.seenBy(from(), modelName());
+  const request = await requestFrom(from, signal);
+  const base = writing.seenBy(from(), request.model);
   const added = [];
   const start = performance.now();
   paper.show(base, base.pieces.length);
   try {
-    await server.stream(request, signal, (some) => {
+    await server.stream(request.url, request.inputs, signal, (some) => {
       status(say('generating'));
       added.push(...some);
       paper.append(some);
@@ -288,7 +289,7 @@ const generate = (from) => async (signal) => {
 };
 
 const finish = (base, added, request, seconds) => {
-  if (added.length) visit = writing.pushed(visit, writing.continued(base, added, request, modelName()));
+  if (added.length) visit = writing.pushed(visit, writing.continued(base, added, request));
   showText(text().pieces.length);
   writeAddress();
   if (added.length) showFigures(added, seconds);
@@ -310,10 +311,12 @@ const another = () => {
 
 const generateThree = async (signal) => {
   const from = () => writing.beginning(text());
-  const { url, inputs } = await checkedRequest(from, signal);
-  const base = writing.seenBy(from(), modelName());
-  const seeded = () => ({ url, inputs: { ...inputs, seed: Number(randomSeed()) } });
-  const found = Array.from({ length: SAMPLES }, () => ({ request: seeded(), added: [] }));
+  const request = await requestFrom(from, signal);
+  const base = writing.seenBy(from(), request.model);
+  const found = Array.from({ length: SAMPLES }, () => {
+    const inputs = { ...request.inputs, seed: Number(randomSeed()) };
+    return { request: { ...request, inputs }, added: [] };
+  });
   hideCandidates();
   paper.show(base, base.pieces.length);
   const columns = samples.open(SAMPLES, { say, lang: form.prefix.lang, choose: (n) => run(async () => choose(base, found, n)), leave });
@@ -324,7 +327,7 @@ const generateThree = async (signal) => {
 
 const streamSample = async ({ request, added }, column, signal) => {
   try {
-    await server.stream(request, signal, (some) => {
+    await server.stream(request.url, request.inputs, signal, (some) => {
       status(say('generating'));
       added.push(...some);
       column.append(some);
@@ -335,7 +338,7 @@ const streamSample = async ({ request, added }, column, signal) => {
   if (added.length) column.enable();
 };
 
-/** Closes the samples and the candidates; the text is the one from before. */
+/** Closes the samples and the candidates, and keeps the text. */
 const leave = () =>
   run(async () => {
     showText();
@@ -343,12 +346,12 @@ const leave = () =>
     return '';
   });
 
-/** Makes a sample the current text; undo comes to the others, too. */
+/** Makes a sample the current text. Undo brings back the other samples, too. */
 const choose = (base, found, chosen) => {
   paper.focus();
   const others = found.filter(({ added }, n) => n !== chosen && added.length);
   form.seed.value = `${found[chosen].request.inputs.seed}`;
-  for (const { added, request } of [...others, found[chosen]]) commit(writing.continued(base, added, request, modelName()));
+  for (const { added, request } of [...others, found[chosen]]) commit(writing.continued(base, added, request));
   return say('done', { count: found[chosen].added.length });
 };
 
@@ -376,7 +379,13 @@ const read = async (signal) => {
 
 // ---- Candidates
 
+/** Moves the focus to the text from an element that is about to be hidden. */
+const keepFocus = (hidden) => {
+  if (hidden.contains(document.activeElement)) paper.focus();
+};
+
 const hideCandidates = () => {
+  keepFocus($('candidates'));
   $('candidates').hidden = true;
   $('candidates').replaceChildren();
 };
@@ -397,7 +406,7 @@ const candidateButton = (index, { text: character, log_probability }) => {
   return button;
 };
 
-/** Shows what the model expects as character `index` of the text, to choose from. */
+/** Shows buttons for the likely characters at `index` of the text. */
 const showCandidates = (index, focus) =>
   run(async (signal) => {
     if (index === 0) return say('first-character');
@@ -412,7 +421,7 @@ const showCandidates = (index, focus) =>
     return '';
   }, false);
 
-/** Continues from a candidate. Undo brings back the text from before. */
+/** Continues from a candidate. Undo brings back the previous text. */
 const branch = (index, piece) => {
   const before = writing.cut(writing.seenBy(text(), modelName()), index);
   const base = { ...before, pieces: [...before.pieces, piece], model: modelName() };
@@ -422,7 +431,7 @@ const branch = (index, piece) => {
 
 // ---- Copying
 
-/** Copies a text, or says how to: a page that is neither https nor localhost has no clipboard. */
+/** Copies a text; returns whether it could. A page that is neither https nor localhost has no clipboard. */
 const copy = async (copied, what) => {
   try {
     await navigator.clipboard.writeText(copied);
@@ -437,7 +446,7 @@ const copy = async (copied, what) => {
 const copyCurl = async () => {
   const { request } = text();
   if (!request && check(text(), true)) return status(say('invalid-field'), true);
-  const { url, inputs } = request ?? requestFrom(text());
+  const { url, inputs } = request ?? currentRequest(text());
   $('curl').value = logic.curl(url, inputs);
   $('command').hidden = false;
   if (await copy($('curl').value, 'command')) return;
@@ -453,7 +462,7 @@ const copyText = async () => {
 
 // ---- What the user does
 
-/** What a key does, anywhere on the page; undefined: what the browser does. */
+/** Returns what a key does; undefined: the browser handles it. */
 const actionOf = ({ key, ctrlKey, metaKey, shiftKey, altKey, target }) => {
   const command = ctrlKey || metaKey;
   const undoesHere = !target.matches('input, #stop');
@@ -540,8 +549,7 @@ const speak = (chosen) => {
 const switchLanguage = () => {
   languageGiven = true;
   speak($('language').lang);
-  if (failure) return showFailure();
-  status('');
+  notice();
   if (!models.length) return;
   showModel();
   showText();
@@ -561,28 +569,24 @@ const showLegend = () => {
   for (const key of document.querySelectorAll('kbd')) key.textContent = key.textContent.replace('Ctrl', '⌘').replace('Shift', '⇧');
 };
 
-const showFailure = () => {
-  const reason = explained(failure);
-  status(failure.key === 'no-model' ? reason : say('no-list', { reason }), true);
-};
-
 const start = async () => {
   readLanguage();
   showLegend();
   $('language').addEventListener('click', switchLanguage);
-  status(say('loading'));
+  notice();
   try {
     await loadModels();
   } catch (error) {
-    failure = error;
-    return showFailure();
+    notice = () => status(error.key === 'no-model' ? say('no-model') : say('no-list', { reason: explained(error) }), true);
+    return notice();
   }
   const prefix = readAddress();
   showModel();
   visit = writing.opened(writing.fresh(prefix ?? model().example));
   showText(text().pieces.length);
-  if (prefix === null) form.prefix.select(); // so that typing takes its place
-  status('');
+  if (prefix === null) form.prefix.select(); // so that typing replaces it
+  notice = () => status('');
+  notice();
   listen();
 };
 

@@ -1,9 +1,9 @@
 // A text that is being written, and all texts of a visit. Pure functions: no value is ever changed.
 //
 // A text is `{ pieces, start, request, model, typing }`: its characters, `{ text, log_probability }`, the latter only where
-// the model has given it; the number of characters before the last continuation and the request that made it, `{ url,
-// inputs }`, both missing if the text was edited since; the model that gave the probabilities; whether the next key press
-// belongs to it.
+// the model has given it; the number of characters before the last continuation and the request that made it,
+// `{ model, url, inputs }`, both missing if the text was edited since; the model that gave the probabilities, which is
+// another if it has read the text since; whether the next key press belongs to it.
 
 /** A text that was not typed here. */
 export const fresh = (text) => ({ pieces: [...text].map((one) => ({ text: one })) });
@@ -11,7 +11,8 @@ export const fresh = (text) => ({ pieces: [...text].map((one) => ({ text: one })
 /** The characters of a text as a string. */
 export const whole = ({ pieces }) => pieces.map(({ text }) => text).join('');
 
-/** The text after an edit of `before`. Probabilities stay up to the edit: what follows it was read after other characters. */
+/** The text after an edit of `before`. The characters before the edit keep their probabilities: those of the
+ *  others depended on the edited characters. */
 export const edited = (before, text) => {
   const characters = [...text];
   const differs = characters.findIndex((character, n) => character !== before.pieces[n]?.text);
@@ -27,11 +28,11 @@ export const cut = ({ pieces, model }, count) => ({ pieces: pieces.slice(0, coun
 export const beginning = (text) => cut(text, text.start ?? text.pieces.length);
 
 /** A text with a continuation. */
-export const continued = (text, added, request, model) => ({
+export const continued = (text, added, request) => ({
   pieces: [...text.pieces, ...added],
   start: text.pieces.length,
   request,
-  model,
+  model: request.model,
 });
 
 /** A text with the probabilities of all characters but the first. */
@@ -50,13 +51,13 @@ export const opened = (text) => ({ texts: [text], at: 0 });
 
 export const current = ({ texts, at }) => texts[at];
 
-/** Adds a text. Texts that were undone stay: undo comes to them after the one from which this text was made. */
+/** Adds a text. Undone texts stay: undo reaches them after the text that this one was made from. */
 export const pushed = ({ texts, at }, text) => {
   const all = at < texts.length - 1 ? [...texts, texts[at], text] : [...texts, text];
   return { texts: all, at: all.length - 1 };
 };
 
-/** Puts a text in the place of the current one. */
+/** Replaces the current text. */
 export const replaced = ({ texts, at }, text) => ({ texts: texts.map((one, n) => (n === at ? text : one)), at });
 
 /** Adds a text that was typed. A word is one step of undo. */
@@ -87,7 +88,7 @@ export const groups = (pieces, joined) => {
   return found;
 };
 
-/** The lengths of the boxes of a text: a group each, but one for a run of characters without probabilities. */
+/** The lengths of the boxes of a text: one for each group, but one for consecutive groups without probabilities. */
 export const boxes = (pieces, joined) => {
   const found = [];
   let at = 0;

@@ -119,32 +119,38 @@ def test_copy_as_curl_gives_the_same_text_in_a_shell(studio, name, prefix):
     assert page.evaluate('navigator.clipboard.readText()') == written
 
 
-def test_copied_command_asks_the_model_that_made_the_text(studio, url):
-    page = studio(prefix='分开')
-    with urllib.request.urlopen(f'{url}/studio/model.json') as response:
-        (first, *_) = json.load(response)['models']
-    twins = [first, first | {'label': 'twin', 'path': first['path'].replace('charrnn', 'twin')}]
-    page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': twins}))
-    page.reload()
-    sync_api.expect(page.locator('#generate')).to_be_enabled()
-    made = generate(page)
-    page.select_option('#model', 'twin')
-    page.wait_for_function("location.hash.includes('twin')")
-    assert text(page) == made
+@pytest.mark.parametrize('stops', [False, True])
+def test_copy_as_curl_asks_the_model_that_made_the_text(studio, url, stops):
+    page = studio(prefix='分', length=LONG if stops else 5, temperature=1.0)
+    page.click('#generate')
+    if stops:  # by the choice of the other model
+        sync_api.expect(page.locator('#shades [data-index="20"]')).to_be_attached()
+    else:
+        expect_status(page, 'Done')
+    page.select_option('#model', 'awkward')
+    sync_api.expect(page.locator('#count')).to_have_text('–')
+    page.click('#undo')
+    sync_api.expect(page.locator('#text')).to_have_value(re.compile('^分.'))
+    sync_api.expect(page.locator('#shades [data-index]')).to_have_count(1)  # the shades are those of the other model
     page.click('#copy-curl')
-    expect_status(page, 'The command is copied.')
-    assert f'{url}/v1/models/charrnn:predict' in page.input_value('#curl')
+    expect_status(page, 'copied')
+    assert page.input_value('#curl').startswith(f"curl '{url}/v1/models/charrnn:predict'")
+
+
+_WITHOUT_CLIPBOARD = """() => {
+    navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'));
+}"""
 
 
 @pytest.mark.parametrize('numbers', [False, True])
-def test_text_that_cannot_be_copied_is_selected(studio, numbers):
-    page = studio(prefix='分开', length=5)
-    made = generate(page)
+def test_text_is_selected_if_there_is_no_clipboard(studio, numbers):
+    page = studio(prefix='分开', length=20, temperature=1.5, seed=3)
+    written = generate(page)
     page.set_checked('#numbers', numbers)
-    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.evaluate(_WITHOUT_CLIPBOARD)
     page.click('#copy-text')
     expect_status(page, 'The text is selected')
-    assert page.evaluate('getSelection().toString()') == made
+    assert page.evaluate('getSelection().toString()') == written
 
 
 def test_field_shows_an_invalid_value_before_the_request(studio):
@@ -239,24 +245,6 @@ def test_page_speaks_the_language_of_the_browser_or_the_other(studio, locale, la
     assert page.inner_text('#text-error') == error != ''
 
 
-@pytest.mark.parametrize(
-    ('answer', 'said'),
-    [
-        ({'status': 502, 'body': '<p>bad gateway'}, ('The server answered HTTP 502. <p>bad gateway', 'HTTP 502')),
-        ({'status': 403, 'json': {'error': 'not allowed.'}}, ('not allowed. Load', 'not allowed.')),
-        (None, ('The server does not answer. Is it running? Load this page again later.', '请稍后重新载入本页')),
-    ],
-)
-def test_page_that_cannot_start_says_why_in_both_languages(browser, url, answer, said):
-    page = browser.new_page()
-    page.route('**/studio/model.json', lambda route: route.fulfill(**answer) if answer else route.abort())
-    page.goto(url)
-    for sentence in said:
-        expect_status(page, sentence)
-        page.click('#language')
-    page.close()
-
-
 def test_server_without_a_streaming_model_is_explained(browser, url):
     page = browser.new_page()
     page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': []}))
@@ -265,6 +253,39 @@ def test_server_without_a_streaming_model_is_explained(browser, url):
     sync_api.expect(page.locator('#generate')).to_be_disabled()
     page.keyboard.press('Control+Enter')
     page.close()
+
+
+@pytest.mark.parametrize(
+    ('answer', 'message', 'other'),
+    [
+        ({'status': 502, 'body': 'Bad Gateway'}, 'The server answered HTTP 502. Bad Gateway', '本页。服务器返回'),
+        ({'status': 403, 'json': {'error': 'this host is not allowed'}}, 'this host is not allowed', '本页。this host'),
+        (None, 'The server does not answer. Is it running?', '本页。服务器没有应答'),
+    ],
+)
+def test_list_that_cannot_be_loaded_is_explained_in_each_language(browser, url, answer, message, other):
+    page = browser.new_page(locale='en-US')
+    page.route('**/studio/model.json', lambda route: route.fulfill(**answer) if answer else route.abort())
+    page.goto(url)
+    expect_status(page, message)
+    expect_status(page, 'Load this page again')
+    for language in (other, message):
+        page.click('#language')
+        expect_status(page, language)
+    page.close()
+
+
+def test_page_keeps_its_models_if_the_server_has_none_for_now(studio):
+    page = studio(prefix='分开', length=5)
+    before = generate(page)
+    page.route('**/studio/model.json', lambda route: route.fulfill(json={'models': []}))
+    page.click('#generate')
+    expect_status(page, 'No model that can stream is served')
+    page.unroute('**/studio/model.json')
+    page.click('#undo')
+    sync_api.expect(page.locator('#text')).to_have_value('分开')
+    page.click('#redo')
+    sync_api.expect(page.locator('#text')).to_have_value(before)
 
 
 def test_address_has_the_settings(studio):

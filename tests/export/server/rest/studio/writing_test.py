@@ -325,37 +325,6 @@ def test_a_person_without_a_mouse_writes(studio, folders, vocabulary):
     expect_status(page, 'Read: 25 characters')
 
 
-def test_focus_stays_near_when_its_button_is_disabled(studio):
-    page = studio(prefix='分开')
-    generate(page)
-    for id_, neighbour in (('undo', 'redo'), ('redo', 'undo')):
-        page.focus(f'#{id_}')
-        page.keyboard.press('Enter')
-        sync_api.expect(page.locator(f'#{id_}')).to_be_disabled()
-        sync_api.expect(page.locator(f'#{neighbour}')).to_be_focused()
-
-
-def test_focus_returns_to_the_text_with_numbers(studio):
-    page = studio(prefix='分开', length=5)
-    generate(page)
-    page.check('#numbers')
-    page.focus('#shades')
-    page.keyboard.press('End')
-    for key in ('Escape', 'Enter'):
-        page.keyboard.press('Alt+ArrowDown')
-        sync_api.expect(page.locator('#candidates button').first).to_be_focused()
-        page.keyboard.press(key)
-        sync_api.expect(page.locator('#shades')).to_be_focused()
-
-
-def test_key_of_the_candidates_belongs_to_the_text_alone(studio):
-    page = studio(prefix='分开')
-    event = "{key: 'ArrowDown', altKey: true, bubbles: true, cancelable: true}"
-    press = f"e => e.dispatchEvent(new KeyboardEvent('keydown', {event}))"
-    taken = {id_: not page.locator(f'#{id_}').evaluate(press) for id_ in ('text', 'model', 'length')}
-    assert taken == {'text': True, 'model': False, 'length': False}
-
-
 def test_tab_goes_through_what_can_be_set_in_the_order_in_which_it_is_seen(studio):
     page = studio(prefix='分开')
     generate(page)
@@ -369,3 +338,47 @@ def test_tab_goes_through_what_can_be_set_in_the_order_in_which_it_is_seen(studi
     buttons = ['generate', 'another', 'three', 'read', 'redo']
     near = ['length', 'temperature', 'numbers', 'copy-text', 'copy-curl']
     assert visited == ['model', 'language', 'text', *buttons, *near, 'top_k', 'top_p', 'stop', 'seed', 'dice']
+
+
+@pytest.mark.parametrize('end', ['Enter', 'Escape', 'Control+z'])
+def test_focus_returns_from_the_candidates_to_the_text_with_numbers(studio, end):
+    page = studio(prefix='分开', length=12, temperature=1.5, seed=3)
+    generate(page)
+    page.check('#numbers')
+    page.focus('#shades')
+    page.keyboard.press('End')
+    page.keyboard.press('Alt+ArrowDown')
+    sync_api.expect(page.locator('#candidates button').first).to_be_focused()
+    page.keyboard.press(end)
+    sync_api.expect(page.locator('#candidates')).to_be_hidden()
+    sync_api.expect(page.locator('#shades')).to_be_focused()
+
+
+def test_focus_returns_from_the_samples_to_the_text(studio):
+    page = studio(prefix='分开', length=5, temperature=1.5, seed=3)
+    page.check('#numbers')
+    generate(page)
+    page.click('#three')
+    sync_api.expect(page.locator('.sample button').first).to_be_focused()
+    page.keyboard.press('Control+z')
+    sync_api.expect(page.locator('.sample')).to_have_count(0)
+    sync_api.expect(page.locator('#shades')).to_be_focused()
+
+
+def test_button_that_is_disabled_gives_the_focus_to_its_neighbour(studio):
+    page = studio(prefix='分开', length=5, temperature=1.5, seed=3)
+    generate(page)
+    for name, neighbour in (('#undo', '#redo'), ('#redo', '#undo')):
+        page.focus(name)
+        page.keyboard.press('Enter')
+        sync_api.expect(page.locator(name)).to_be_disabled()
+        sync_api.expect(page.locator(neighbour)).to_be_focused()
+
+
+def test_alt_down_outside_the_text_belongs_to_the_browser(studio):
+    page = studio(prefix='分开', length=5)
+    page.evaluate('addEventListener("keydown", (event) => { window.taken = event.defaultPrevented; })')
+    for place, taken in (('#model', False), ('#length', False), ('#text', True)):
+        page.focus(place)
+        page.keyboard.press('Alt+ArrowDown')
+        assert page.evaluate('taken') == taken, place
