@@ -11,12 +11,16 @@ import sys
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
+_LONGEST = 120  # seconds of a program
 _FORKING = multiprocessing.get_context('forkserver')
 _FORKING.set_forkserver_preload(['pipeline.run', 'export.artifact.from_run', 'export.client.local'])
 
 
 class Program:
-    """A running program `python -m module flags`, with the interface of `subprocess.Popen`."""
+    """A running program `python -m module flags`, with the interface of `subprocess.Popen`.
+
+    A program that runs for longer than two minutes ends with -SIGALRM, so that a test that waits for it fails.
+    """
 
     def __init__(self, module: str, *flags: str | bytes, cwd: pathlib.Path, env: Mapping[str, str]):
         """`env` has the checkout in PYTHONPATH."""
@@ -76,6 +80,7 @@ def _run(
     for number, end in ((1, stdout), (2, stderr)):
         os.dup2(end.fileno(), number)
         end.close()
+    signal.alarm(_LONGEST)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     look_for_garbage_less_often()
     sys.stdout, sys.stderr = (os.fdopen(number, 'w', encoding='utf-8', buffering=1, closefd=False) for number in (1, 2))

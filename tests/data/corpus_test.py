@@ -186,7 +186,7 @@ def test_the_first_bytes_tell_how_to_unpack_a_file(tmp_path, name):
 def test_text_from_a_pipe_cannot_be_read_again(tmp_path):
     path = tmp_path / 'pipe'
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_text, args=('abc',))
+    writer = threading.Thread(target=path.write_text, args=('abc',), daemon=True)
     writer.start()
     found = corpus.load(ReadingConfig(str(path)))
     writer.join()
