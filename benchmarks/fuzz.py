@@ -26,7 +26,7 @@ from absl import flags
 from benchmarks import mutations, server_process
 from benchmarks.mutations import MAX_BODY_BYTES, GrpcMutations, GrpcRequest, HttpMutations, HttpRequest
 from benchmarks.server_process import ServerProcess
-from benchmarks.traffic import BAD, GRPC, REST, Answer, Call, Client, Requests, difference
+from benchmarks.traffic import BAD, GRPC, REST, WITHOUT_PROXY, Answer, Call, Client, Requests, difference
 from data import program
 from export.artifact import versions
 
@@ -97,7 +97,7 @@ class Fuzzing:
         self._chance = random.Random(seed)
         self._http = HttpMutations(_valid(calls, REST), seed)
         self._grpc = GrpcMutations(_valid(calls, GRPC), seed)
-        self._channel = grpc.insecure_channel(server.grpc)
+        self._channel = grpc.insecure_channel(server.grpc, [WITHOUT_PROXY])
         self.answers: Counter[tuple[str, str, str]] = Counter()
         self.slowest: tuple[float, str] = (0.0, '')
         self.problems: list[str] = []

@@ -21,6 +21,7 @@ BAD = 'bad row'
 KINDS = ('serving_default', 'sample', 'generate', 'score', 'step', BAD)
 METHOD = '/tensorflow.serving.PredictionService/Predict'
 PATH = f'/v1/models/{MODEL}:predict'
+WITHOUT_PROXY = ('grpc.enable_http_proxy', 0)  # option of a channel
 TOLERANCE = 1e-5  # of floats, relative if above 1
 
 _LARGEST_LENGTH = 60  # characters to generate
@@ -59,7 +60,7 @@ class Client:
     def __init__(self, rest: str, grpc_address: str):
         """Both addresses are host:port."""
         self._http = http.client.HTTPConnection(rest, timeout=_TIMEOUT)
-        self._channel = grpc.insecure_channel(grpc_address, [('grpc.use_local_subchannel_pool', 1)])
+        self._channel = grpc.insecure_channel(grpc_address, [('grpc.use_local_subchannel_pool', 1), WITHOUT_PROXY])
         self._predict = self._channel.unary_unary(METHOD, None, predict_pb2.PredictResponse.FromString)
 
     def ask(self, call: Call) -> Answer:

@@ -1,16 +1,12 @@
 """Shared fixtures: a small text and models on it; TensorFlow without its start-up notices."""
 
 import data  # noqa: F401 - before TensorFlow: hides its start-up notices
+from tests import environment  # noqa: F401 - before TensorFlow, too
 
 # isort: split
 import collections
 import datetime
 import os
-
-if not os.environ.get('CHARRNN_TEST_GPU'):
-    os.environ['CUDA_VISIBLE_DEVICES'] = ''  # so that the tests mean the same on a machine with a GPU
-
-# isort: split
 import pathlib
 import signal
 from collections.abc import Callable, Iterator
