@@ -1,5 +1,6 @@
 """Checkpoints: when they are saved, their content, and errors of unreadable ones."""
 
+import math
 import os
 import pathlib
 import resource
@@ -9,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from data.errors import InputError
-from pipeline.checkpoints import BestCheckpoint, Checkpoints, best_path, load_model
+from pipeline.checkpoints import BestCheckpoint, Checkpoints, best_path, find, load_model, recorded_nats
 from pipeline.intervals import Interval
+from tests.pipeline.small_runs import IDS, VOCABULARY, trainer_of
 
 
 class _Root(tf.Module):
@@ -324,3 +326,16 @@ def test_only_a_lower_loss_replaces_the_best_checkpoint(tmp_path, nats, kept):
     BestCheckpoint(tmp_path, root.model).save(3, 3, nats=2.0, train_nats=1.0)
     BestCheckpoint(tmp_path, root.model).save(2, 2, nats=nats, train_nats=1.0)
     assert best_path(tmp_path).name == kept
+
+
+def test_recorded_training_loss_is_the_mean_over_the_steps_of_the_epoch_so_far(tmp_path):
+    """Of a model whose weights stay 0: all characters are equally likely."""
+    trainer = trainer_of(init_scale=0.0, learning_rate=1e-12, num_epochs=2, log_every='5')
+    checkpoints, per_epoch = Checkpoints(tmp_path, trainer, EVERY_STEP), trainer.windows.steps_per_epoch
+    steps = []
+    for progress in trainer.train(IDS):
+        checkpoints.save(progress.step)
+        recorded = recorded_nats(tmp_path, find(tmp_path, 'latest'), per_epoch)
+        assert recorded == {'train': pytest.approx(math.log(len(VOCABULARY)), rel=1e-5), 'valid': None}
+        steps.append(progress.step)
+    assert {5, per_epoch, 2 * per_epoch} < set(steps)

@@ -40,6 +40,11 @@ def _rmsprop(w, g, memory, t):
     return w - RATE * g / np.sqrt(memory['v'] + 1e-7)
 
 
+def _rmsprop_with_momentum(w, g, memory, t):
+    memory['m'] = 0.9 * memory.get('m', 0) + w - _rmsprop(w, g, memory, t)
+    return w - memory['m']
+
+
 @pytest.mark.parametrize(
     ('settings', 'rule'),
     [
@@ -48,6 +53,7 @@ def _rmsprop(w, g, memory, t):
         ({'optimizer': 'adam'}, _adam),
         ({'optimizer': 'adamw', 'weight_decay': 0.1}, _adamw),
         ({'optimizer': 'rmsprop'}, _rmsprop),
+        ({'optimizer': 'rmsprop', 'momentum': 0.9}, _rmsprop_with_momentum),
     ],
 )
 def test_updates_equal_the_published_rule(settings, rule):

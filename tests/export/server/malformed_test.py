@@ -129,9 +129,18 @@ def test_invalid_message_is_refused(stubs):
     assert stubs.predict(predict_request('half_plus_two', x=np.float32([1])))['y'] == [2.5]
 
 
+def test_long_message_is_shortened(stubs):
+    with pytest.raises(grpc.RpcError) as error:
+        stubs.predict(predict_request('half_plus_two', 'a' * 5000, x=np.float32([1])))
+    assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert len(error.value.details()) == 1024 + len('...TRUNCATED')
+    assert error.value.details().endswith('a...TRUNCATED')
+
+
 def test_limits_on_bodies_and_rows(own_address):
     large = own_address.predict('half_plus_two', b'{"instances": [' + b'1,' * 2**21 + b'1]}')
     assert (large.status, '--max_body_bytes' in large.document['error']) == (413, True)
+    assert own_address.predict('half_plus_two', {'instances': [1] * 1024}).status == 200
     rows = own_address.predict('half_plus_two', {'instances': [1] * 1025})
     assert (rows.status, '--max_rows of this server is 1024' in rows.document['error']) == (400, True)
 

@@ -1,4 +1,4 @@
-"""A client that reads nothing of its answer does not hold a version or a shutdown."""
+"""Streams behind a proxy, and to a client that reads nothing: it does not hold a version or a shutdown."""
 
 import json
 import socket
@@ -8,6 +8,11 @@ import urllib.parse
 from export.artifact import streaming
 from export.server.models.config import ModelConfig
 from tests.export.server.client import PATIENCE
+
+
+def test_proxy_is_told_to_pass_on_each_event_at_once_and_to_keep_none(own_address):
+    answer = own_address.http('POST', '/v1/models/charrnn:generate_stream', {'prefix': '分', 'length': 1})
+    assert (answer.headers['x-accel-buffering'], answer.headers['cache-control']) == ('no', 'no-store')
 
 
 def test_reader_that_stops_is_disconnected(serve, model_dirs, monkeypatch):
