@@ -14,7 +14,7 @@ its two numbers of threads.
 import json
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import flags
 
@@ -28,6 +28,7 @@ from pipeline import devices
 _FLAGS = flags.FLAGS
 CELLS = ('rnn', 'gru', 'lstm')
 BATCH_SIZES = (1, 32, 256)
+_CONTESTANTS = ('artifact', 'artifact, threads', 'PyTorch')
 _PREFIX_LENGTH = 2  # characters, as in the section
 _HOW = {'greedy': {'temperature': 0.0, 'top_p': 1.0}, 'top-p': {'temperature': 1.0, 'top_p': 0.9}}
 
@@ -72,8 +73,17 @@ def _rates(model_dir: pathlib.Path, length: int) -> dict[str, float]:
     return {f'{size}, {how}': _rate(generate, prefixes[:size], length, how) for size in BATCH_SIZES for how in _HOW}
 
 
-def _rounds(cell: str) -> list[turns.Round]:
-    """Returns the rounds of a cell, and prints the rates of each."""
+def _peer() -> Contestant | None:
+    """Returns PyTorch; None, which it prints: it is missing."""
+    peer = Contestant('PyTorch', 'benchmarks.peers.pytorch_generation', python=_FLAGS.peers_python)
+    if turns.has_module(peer.python, 'torch'):
+        return peer
+    print('PyTorch is missing: make bench-generation installs it.')
+    return None
+
+
+def _rounds(cell: str, peer: Contestant | None) -> list[turns.Round]:
+    """Returns the rounds of a cell."""
     size = len(server_process.vocabulary())
     numbers = [str(number) for number in (size, _FLAGS.length, *BATCH_SIZES)]
     with tempfile.TemporaryDirectory() as model_dir:
@@ -83,23 +93,20 @@ def _rounds(cell: str) -> list[turns.Round]:
             Contestant('artifact', 'benchmarks.generation', ('--only=artifact',)): own,
             Contestant('artifact, threads', 'benchmarks.generation', ('--only=threads',)): own,
         }
-        peer = Contestant('PyTorch', 'benchmarks.peers.pytorch_generation', python=_FLAGS.peers_python)
-        if turns.has_module(peer.python, 'torch'):
+        if peer:
             entrants[peer] = [cell, *numbers]
-        else:
-            print('PyTorch is missing: make bench-generation installs it.')
         return [turns.one_round(entrants) for _ in range(_FLAGS.rounds)]
 
 
-def _report(cell: str, found: list[turns.Round]) -> None:
-    """Prints a row of the table for each batch size and way to choose."""
+def rows(cell: str, found: list[turns.Round]) -> Iterator[str]:
+    """Yields a row of the table for each batch size and way to choose; `-` in the columns of a peer that is missing."""
     for figure in found[0]['artifact']:
-        rates = [turns.median(found, name, figure) for name in found[0]]
+        rates = [f'{turns.median(found, name, figure):,.0f}' if name in found[0] else '-' for name in _CONTESTANTS]
         own = [max(one['artifact'][figure], one['artifact, threads'][figure]) for one in found]
         ratio = turns.spread(
             [rate / one['PyTorch'][figure] for rate, one in zip(own, found, strict=True) if 'PyTorch' in one]
         )
-        print(f'| {cell}, {figure} | ' + ' | '.join(f'{rate:,.0f}' for rate in rates) + f' | {ratio} |', flush=True)
+        yield f'| {cell}, {figure} | {" | ".join(rates)} | {ratio} |'
 
 
 def main() -> None:
@@ -108,11 +115,12 @@ def main() -> None:
             devices.set_threads_per_operation()
         print(json.dumps(_rates(pathlib.Path(_FLAGS.model_dir), _FLAGS.length)))
         return
-    print(f'CPU: {commands.cpu()}. Characters a second, medians of {_FLAGS.rounds} rounds.\n')
-    print('| | artifact | artifact, threads | PyTorch | the faster artifact / PyTorch |')
+    print(f'CPU: {commands.cpu()}. Characters a second, medians of {_FLAGS.rounds} rounds.')
+    peer = _peer()
+    print(f'\n| | {" | ".join(_CONTESTANTS)} | the faster artifact / PyTorch |')
     print('| --- | --- | --- | --- | --- |', flush=True)
     for cell in _FLAGS.cells:
-        _report(cell, _rounds(cell))
+        print('\n'.join(rows(cell, _rounds(cell, peer))), flush=True)
 
 
 if __name__ == '__main__':
