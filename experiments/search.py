@@ -1,7 +1,7 @@
 """Searches for settings: trains every combination of values and ranks them by their perplexity on the validation part.
 
 Each run leaves a log and its metrics in --folder. A combination that has a log there is not trained again, so a search
-can be stopped and continued. The test part is never evaluated. Example:
+can be stopped and continued. The test part is never evaluated. The exit code is 1 if every run failed. Example:
 
   python -m experiments.search --folder=searches/gru --train="--valid_fraction=0.1 --test_fraction=0.1 --cell=gru" \
     --vary=learning_rate=0.005,0.01 --vary=dropout=0,0.5
@@ -68,7 +68,7 @@ def table(runs: list[Run], folder: pathlib.Path) -> str:
     return '\n'.join([header, *(line for _, line in sorted(ranked))])
 
 
-def main() -> None:
+def main() -> int:
     folder, runs = pathlib.Path(_FLAGS.folder), combinations(_FLAGS.train, _FLAGS.vary)
     waiting = [run for run in runs if not is_done(run, folder)]
     for number, run in enumerate(waiting, 1):
@@ -78,6 +78,7 @@ def main() -> None:
         except InputError as error:  # a combination that diverges does not end the search
             print(error, file=sys.stderr)
     print(table(runs, folder))
+    return 0 if any(is_done(run, folder) for run in runs) else 1
 
 
 if __name__ == '__main__':

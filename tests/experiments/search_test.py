@@ -4,6 +4,7 @@ import pytest
 
 from data.errors import InputError
 from experiments.search import combinations, table
+from tests import programs
 
 METRICS = """{{"epoch": 1, "loss": 4.5, "perplexity": 90.0, "seconds": 0.5, "valid_perplexity": {first}}}
 {{"epoch": 2, "loss": 4.2, "perplexity": 70.0, "seconds": 0.25, "valid_perplexity": {last}}}
@@ -49,3 +50,12 @@ def test_run_without_a_validation_part_is_named(tmp_path):
     _keep(tmp_path, run, '{"epoch": 1, "loss": 4.5, "perplexity": 90.0, "seconds": 0.5}\n')
     with pytest.raises(InputError, match=r'as-given-\w+ has no validation part: add --valid_fraction'):
         table([run], tmp_path)
+
+
+def test_search_fails_if_every_run_failed(tmp_path, program_environment):
+    found = programs.run(
+        'experiments.search', '--folder=found', '--vary=lerning_rate=1,2', cwd=tmp_path, env=program_environment
+    )
+    assert found.returncode == 1
+    assert len(found.stdout.splitlines()) == 1  # the header of the table
+    assert found.stderr.count('ended with exit code 1') == 2
