@@ -54,6 +54,12 @@ class Run:
             if r.verdict != load.RIGHT
         )
         self.versions = Counter(r.version for r in records if r.version is not None)
+        if len(self.versions) != 2:
+            answered = ', '.join(map(str, self.versions)) or 'none'
+            self.problems[
+                f'versions that answered over gRPC: {answered}, but two must: if the server had no time to load the '
+                f'second one, use more than --seconds={seconds:.0f}'
+            ] += 1
         self.exact = sum(r.difference == 0 for r in self.measured) / max(len(self.measured), 1)
         self.difference = max((r.difference for r in records if r.verdict == load.RIGHT), default=0.0)
 
@@ -72,7 +78,7 @@ class Run:
 
     def _row(self, name: str, protocol: str, records: Sequence[Record]) -> tuple:
         times = [r.ended - r.began for r in records] or [math.nan]
-        cuts = statistics.quantiles(times, n=100) if len(times) > 1 else times * 99
+        cuts = statistics.quantiles(times, n=100, method='inclusive') if len(times) > 1 else times * 99
         return name, protocol, len(records), len(records) / self._seconds, cuts[49], cuts[98], max(times)
 
 
@@ -111,8 +117,6 @@ def _measure(
     run = Run(calls, loading.result(), stopped, stopped - began)
     if exit_code != 0:
         run.problems[f'exit code {exit_code}'] += 1
-    if len(run.versions) != 2:
-        run.problems[f'versions that answered: {dict(run.versions)}'] += 1
     answered = sum(r.verdict == load.RIGHT for r in run.drained)
     return run, [
         f'CPU: server {cpu:.0f} s, clients {own_cpu:.0f} s, in {stopped - began:.0f} s',
