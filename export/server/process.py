@@ -51,7 +51,7 @@ def allow_connections() -> None:
 
 
 def stop(server: Server, drain_seconds: float) -> None:
-    """Stops the server; exits at once if threads still run whose results no client receives."""
+    """Stops the server; exits at once if threads still run whose results nobody receives."""
     try:
         cut_off = server.stop()
     except KeyboardInterrupt:  # the second Ctrl-C
@@ -60,6 +60,8 @@ def stop(server: Server, drain_seconds: float) -> None:
         _exit(1, f'{cut_off} requests did not end within {drain_seconds:g} s and were cut off')
     if server.predictor.in_progress:
         _exit(0, 'predictions whose clients had left were cut off')
+    if server.is_loading:  # Python would abort: it cannot end a thread that is in TensorFlow
+        _exit(0, 'the loading of a version was cut off')
 
 
 def _exit(code: int, message: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from data.errors import InputError
 from export.artifact import versions
-from export.server import ports
+from export.server import drain, ports
 from export.server.metrics import Metrics
 from export.server.models import example
 from export.server.models.config import ModelConfig
@@ -88,7 +88,13 @@ class Server:
         self._rest.begin_stop()
         cut_off = self._grpc.stop(self._options.drain_seconds) + self._rest.wait()
         self.predictor.close()
+        self._watcher.join(drain.LINGER)
         return cut_off
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a stopped server still loads a version."""
+        return self._watcher.is_alive()
 
     def _load(self, name: str, version: int, directory: pathlib.Path) -> Servable:
         servable = Servable(name, version, directory, self._options.batches, self._options.max_rows)

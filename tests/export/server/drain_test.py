@@ -308,3 +308,16 @@ def test_second_ctrl_c_ends_the_program_at_once(monkeypatch, capsys):
     with pytest.raises(SystemExit, match='130'):
         server_process.stop(types.SimpleNamespace(stop=stop), 30.0)
     assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_version_that_is_being_loaded_does_not_hold_the_shutdown(serve, model_dirs, monkeypatch, capsys):
+    """The program leaves at once: Python aborts if a thread is in TensorFlow at its end."""
+    server, _ = serve([ModelConfig('m', model_dirs / 'half_plus_two')], file_system_poll_wait_seconds=0.01)
+    loading, loaded = threading.Event(), threading.Event()
+    monkeypatch.setattr(server.manager, 'poll', lambda: loading.set() or loaded.wait(PATIENCE))
+    assert loading.wait(PATIENCE)
+    monkeypatch.setattr('os._exit', sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        server_process.stop(server, 30.0)
+    loaded.set()
+    assert (ended.value.code, capsys.readouterr().err) == (0, 'the loading of a version was cut off\n')
