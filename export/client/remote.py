@@ -23,6 +23,7 @@ _DEFAULT_MODEL = 'v1/models/charrnn'
 _TIMEOUT = 600  # seconds without a byte
 _NO_STREAMING = (400, 404, 405, 501)
 """Answers of servers without `:generate_stream`. If 400 means a refused value, `:predict` refuses it again."""
+_NOT_AS_EXPECTED = (ValueError, KeyError, TypeError, RecursionError)  # the last: JSON of too many levels
 
 
 class RemoteModel:
@@ -60,7 +61,7 @@ class RemoteModel:
         with self._post(url, body) as response:
             try:
                 return _texts(json.load(response), len(requests))
-            except (ValueError, KeyError, TypeError) as error:
+            except _NOT_AS_EXPECTED as error:
                 raise InputError(
                     f'{url} answered, but not with one text per request: is it a model of this project?'
                 ) from error
@@ -134,7 +135,7 @@ class _HttpError(InputError):
         body = _body(error).decode('utf-8', 'replace')
         try:
             message = json.loads(body)['error']
-        except (ValueError, KeyError, TypeError):
+        except _NOT_AS_EXPECTED:
             message = body.strip().partition('\n')[0] or error.reason
         super().__init__(f'{url} answered HTTP {error.code}: {message}')
 
@@ -158,7 +159,7 @@ def _added_characters(url: str, response: http.client.HTTPResponse) -> Iterator[
                 yield _string(data['text'])
         except (OSError, http.client.HTTPException) as error:
             raise InputError(f'{url} broke off the text: {error}') from error
-        except (ValueError, KeyError, TypeError) as error:
+        except _NOT_AS_EXPECTED as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f'{url} answered, but not with server-sent events of text.') from error

@@ -134,6 +134,7 @@ def test_error_of_the_server_whose_body_breaks_off_is_quoted_as_far_as_it_came(m
         b'{"outputs": 3}',
         b'[]',
         b'{"predictions": [3]}',
+        b'[' * 100_000,
         b'{"predictions": []}',
         b'{"predictions": [{"text": "a", "log_likelihood": -1}, {"text": "a", "log_likelihood": -1}]}',
         b'{"predictions": [{"text": 3, "log_likelihood": -1}]}',
