@@ -254,7 +254,7 @@ def find(run_dir: pathlib.Path, which: str | None = None) -> pathlib.Path:
         )
     path = best or _newest(run_dir / 'checkpoints')
     if not path:
-        raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it first.')
+        raise InputError(f'run_dir {str(run_dir)!r} has no checkpoint yet: train it, or wait until it saves one.')
     return path
 
 

@@ -136,13 +136,15 @@ def _run_locked(config: Config, run_dir: pathlib.Path, dataset: Dataset, windows
     checkpoints = Checkpoints(run_dir, trainer, save_every)
     restored = checkpoints.restore()
     epochs_done = trainer.num_epochs_done
+    init_from = None if restored else config.training.init_from
+    source = transfer_weights(init_from, trainer.model, dataset.vocabulary) if init_from else None
     print(f'{_describe(config.data.corpus, dataset, trainer)} on {device}; {run_dir}')
     for line in [*_notes(dataset), *_warm_up_note(trainer)]:
         print(line)
     if begun and not restored:
         print('the run has no checkpoint yet: starts from the beginning')
-    if config.training.init_from and not restored:
-        print(transfer_weights(config.training.init_from, trainer.model, dataset.vocabulary))
+    if source:
+        print(source)
     reason = nothing_left(trainer)
     if trainer.begins_together(ends=bool(reason)):
         print(reason)

@@ -104,8 +104,9 @@ def test_setting_of_an_exported_model_that_cannot_be_used_is_named(folder, model
         ('a[b]', "init_from='a\\[b\\]' contains '\\['"),
     ],
 )
-def test_source_that_cannot_be_used_is_an_error(folder, source, message):
+def test_source_that_cannot_be_used_is_an_error_before_the_run_is_announced(folder, capsys, source, message):
     run.run(_config(), folder / 'first')
     with pytest.raises(InputError, match=message):
         run.run(_config(init_from=source, cell='gru', hidden_size=10), folder / 'second')
     assert not (folder / 'second').exists()
+    assert 'second' not in capsys.readouterr().out
