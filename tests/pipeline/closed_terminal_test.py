@@ -1,12 +1,10 @@
 """A run whose terminal is closed."""
 
-import fcntl
 import os
 import pty
 import re
 import subprocess
 import sys
-import termios
 
 import pytest
 
@@ -14,6 +12,14 @@ from tests import programs
 from tests.conftest import TEXT
 
 pytestmark = pytest.mark.slow
+
+START = """
+import fcntl, os, sys, termios
+
+if sys.argv[1] == 'True':
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # stdin becomes the terminal of this session
+os.execv(sys.executable, [sys.executable, '-m', 'pipeline.train', *sys.argv[2:]])
+"""
 
 
 @pytest.mark.parametrize('hears_of_it', [True, False])
@@ -24,19 +30,21 @@ def test_run_is_saved_when_its_terminal_is_closed(tmp_path, program_environment,
     flags += ['--sample_every=2ep', '--sample_length=1']
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, '-m', 'pipeline.train', *flags, '--num_epochs=1000000'],
+        [sys.executable, '-c', START, str(hears_of_it), *flags, '--num_epochs=1000000'],
         **dict.fromkeys(('stdin', 'stdout', 'stderr'), terminal),
         cwd=tmp_path,
         env=program_environment,
         start_new_session=True,
-        preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if hears_of_it else None,
     )
     os.close(terminal)
-    read = b''
-    while b'epoch 4,' not in read:
-        read += os.read(controller, 4096)
-    os.close(controller)
-    assert process.wait(60) in ((129, 141) if hears_of_it else (141,))
+    try:
+        read = b''
+        while b'epoch 4,' not in read:
+            read += os.read(controller, 4096)
+        os.close(controller)
+        assert process.wait(60) in ((129, 141) if hears_of_it else (141,))
+    finally:
+        process.kill()
     resumed = programs.run('pipeline.train', *flags, '--num_epochs=1', cwd=tmp_path, env=program_environment)
     found = re.search(r'(?:resumes after epoch|nothing left to train:) (\d+)', resumed.stdout)
     assert found, resumed.stdout
