@@ -32,28 +32,35 @@ def test_help_does_not_import_tensorflow(name):
     assert not {'tensorflow', 'keras'} & imported
 
 
+def _run(main: str, redirection: str) -> subprocess.CompletedProcess:
+    """Runs a program, whose `main` is given in Python, in a shell."""
+    code = f'import os, sys; from data import program; from data.errors import InputError\n{main}\n'
+    command = ['sh', '-c', f'"$0" -c "$1" {redirection}', sys.executable, f'{code}sys.argv = ["a"]; program.run(main)']
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize('closed', ['', '>&-'])
 def test_program_with_closed_stdout_runs_to_its_end(closed):
     """Its output is discarded; its error message on stderr shows that it ran."""
-    code = (
-        'from data import program; from data.errors import InputError; import sys\n'
-        'def main(): print("x" * 99999, sys.stdout.isatty()); raise InputError("the program ran")\n'
-        'sys.argv = ["a"]; program.run(main)'
-    )
-    command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    main = 'def main(): print("x" * 99999, sys.stdout.isatty()); raise InputError("the program ran")'
+    result = _run(main, closed)
     assert (result.returncode, result.stderr) == (1, 'error: the program ran\n')
 
 
+@pytest.mark.parametrize('closed', ['2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
+def test_program_with_closed_stderr_runs_to_its_end(closed):
+    """What it writes to stderr is discarded, and is not on stdout; TensorFlow can be imported."""
+    main = 'def main(): import tensorflow; os.write(2, b"a notice"); print("an error", file=sys.stderr); return 3'
+    result = _run(main, closed)
+    assert (result.returncode, result.stdout, result.stderr) == (3, '', '')
+
+
 @pytest.mark.skipif(not pathlib.Path('/dev/full').exists(), reason='this system has no /dev/full')
-@pytest.mark.parametrize('text', ['short', 'long' * 9999])
-def test_stdout_on_a_full_disk_is_named(text):
+@pytest.mark.parametrize('length', [1, 99999])
+def test_stdout_on_a_full_disk_is_named(length):
     """A short text is written only when the program ends."""
-    code = f'from data import program; import sys; sys.argv = ["a"]; program.run(lambda: print({text!r}))'
-    result = subprocess.run(
-        ['sh', '-c', '"$0" -c "$1" >/dev/full', sys.executable, code], cwd=ROOT, capture_output=True
-    )
-    assert (result.returncode, result.stderr) == (1, b'error: stdout cannot be written: No space left on device.\n')
+    result = _run(f'def main(): print("x" * {length})', '>/dev/full')
+    assert (result.returncode, result.stderr) == (1, 'error: stdout cannot be written: No space left on device.\n')
 
 
 @pytest.mark.parametrize('arguments', [[], ['--help']])
@@ -64,19 +71,6 @@ def test_closed_reader_of_stdout_is_exit_code_141(arguments):
     result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b'')
-
-
-@pytest.mark.parametrize('closed', ['2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
-def test_program_with_closed_stderr_runs_to_its_end(closed):
-    """What it writes to stderr is discarded, and is not on stdout; TensorFlow can be imported."""
-    code = (
-        'from data import program; import os, sys\n'
-        'def main(): import tensorflow; os.write(2, b"a notice"); print("an error", file=sys.stderr); return 3\n'
-        'sys.argv = ["a"]; program.run(main)'
-    )
-    command = ['sh', '-c', f'"$0" -c "$1" {closed}', sys.executable, code]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (result.returncode, result.stdout, result.stderr) == (3, '', '')
 
 
 _ECHO = """
