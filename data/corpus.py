@@ -62,8 +62,6 @@ def encode(reading: ReadingConfig, folder: pathlib.Path) -> StoredText:
     try:
         with _way_to_fetch_again(source):
             stored_text.create(folder, source)
-    except BrokenPipeError:  # stdout was closed
-        raise
     except OSError as error:
         raise InputError(f'out={str(folder)!r} cannot be written: {error}. Name another folder.') from error
     return stored_text.read(folder)

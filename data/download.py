@@ -117,7 +117,7 @@ def _download(remote: Remote, path: pathlib.Path, check: Callable[[pathlib.Path]
                 _copy(remote.url, file)
             _check(remote, part, check)
             part.replace(path)
-    except (InputError, BrokenPipeError):  # the latter: stdout was closed
+    except InputError:
         raise
     except (OSError, ValueError, EOFError, zlib.error, http.client.HTTPException) as error:
         reason = ' '.join(str(error).split())

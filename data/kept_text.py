@@ -39,8 +39,6 @@ def load(source: Source) -> StoredText:
             if not stored_text.is_stored(folder):
                 _write(folder, source)
             return stored_text.read(folder)
-    except BrokenPipeError:  # stdout was closed
-        raise
     except OSError as error:
         print(f'warning: the encoded text cannot be kept, so each start encodes it again: {error}', file=sys.stderr)
         return stored_text.temporary(source)

@@ -1,25 +1,32 @@
-"""A stdout that reports every failed write in the same way, whatever it is."""
+"""A stdout whose failed writes are not taken for errors of other files."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 
-class Output:
-    """A text stream whose failed writes are a `BrokenPipeError`, of the same number.
+class OutputError(Exception):
+    """Stdout cannot be written. It is not an OSError, which would look like an error of what is read or written."""
 
-    Otherwise a full disk or a terminal that was closed would look like an error of what is being read or written.
-    """
+    def __init__(self, error: OSError):
+        super().__init__(f'stdout cannot be written: {error.strerror}.')
+        self.is_closed = error.errno in (errno.EPIPE, errno.EIO)
+        """Whether its reader has gone, as `head` does, or its terminal was closed."""
+
+
+class Output:
+    """A text stream whose failed writes are an `OutputError`."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with _broken_pipe():
+        with _output_errors():
             return self._stream.write(text)
 
     def flush(self) -> None:
-        with _broken_pipe():
+        with _output_errors():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -27,8 +34,8 @@ class Output:
 
 
 @contextlib.contextmanager
-def _broken_pipe() -> Iterator[None]:
+def _output_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BrokenPipeError(error.errno, error.strerror) from error
+        raise OutputError(error) from error

@@ -1,7 +1,6 @@
 """The frame of every program: flags, error messages, exit codes."""
 
 import collections
-import errno
 import io
 import json
 import os
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from data.errors import InputError
-from data.output import Output
+from data.output import Output, OutputError
 from data.terminal import shown
 
 _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
@@ -41,7 +40,7 @@ def run(main: Callable[[], int | None]) -> None:
             code = main()
             sys.stdout.flush()
             return code
-        except BrokenPipeError as error:
+        except OutputError as error:
             return _without_stdout(error)
         except InputError as error:
             print(f'error: {shown(str(error), sys.stderr)}', file=sys.stderr)
@@ -55,17 +54,17 @@ def run(main: Callable[[], int | None]) -> None:
     sys.stdout = Output(sys.stdout)  # type: ignore[assignment]  # it has what TextIO has
     try:
         app.run(guarded, flags_parser=_parse_flags)
-    except BrokenPipeError as error:  # of --help
+    except OutputError as error:  # of --help
         sys.exit(_without_stdout(error))
 
 
-def _without_stdout(error: BrokenPipeError) -> int:
+def _without_stdout(error: OutputError) -> int:
     """Returns the exit code; a message says why stdout cannot be written, unless it was closed."""
     # Else Python prints an error when it flushes at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno in (errno.EPIPE, errno.EIO):
+    if error.is_closed:
         return _BROKEN_PIPE
-    print(f'error: stdout cannot be written: {error.strerror}.', file=sys.stderr)
+    print(f'error: {error}', file=sys.stderr)
     return 1
 
 

@@ -211,8 +211,6 @@ def temporary(source: Source) -> StoredText:
             folder = pathlib.Path(name)
             _write(folder, source)
             return read(folder)  # an open file outlives its name
-    except BrokenPipeError:  # stdout was closed
-        raise
     except OSError as error:
         raise InputError(
             f'the text cannot be encoded into a temporary file: {error}. Set TMPDIR to a directory with more room.'

@@ -16,6 +16,7 @@ import tensorflow as tf
 from data import command_line
 from data.errors import InputError
 from data.ids import Ids
+from data.output import OutputError
 from data.vocabulary import UNKNOWN, Vocabulary
 from data.windows import Windows
 from pipeline import advice, run_directory, strategies, worker
@@ -222,7 +223,7 @@ class Run:
                 self._train(calls)
         except Stopped:
             pass
-        except BrokenPipeError:  # stdout was closed (as by `head`) or its disk is full: save, as on Ctrl-C
+        except OutputError:  # save, as on Ctrl-C
             self._save()
             raise
         self._save()

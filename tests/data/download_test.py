@@ -1,11 +1,13 @@
 """A downloaded file is complete and right, or absent. The server is on this machine."""
 
+import errno
 import gzip
 import hashlib
 import http.server
 import pathlib
 import re
 import threading
+import urllib.request
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from data import download
 from data.download import Remote, data_home, remote_from_url
 from data.errors import InputError
+from data.output import OutputError
 
 BODY = b'a song of some bytes'
 
@@ -167,12 +170,20 @@ def test_closed_stdout_is_not_an_error_of_the_download(web, home, monkeypatch):
     web.pages['/song.txt'] = BODY
 
     def closed(*args, **kwargs):
-        raise BrokenPipeError
+        raise OutputError(BrokenPipeError())
 
     monkeypatch.setattr('builtins.print', closed)
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(OutputError):
         fetch(Remote(web.url('/song.txt'), 'song.txt'))
     assert _kept(home) == []
+
+
+def test_connection_that_breaks_while_the_request_is_sent_is_an_error_of_the_download(home, monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError(errno.EPIPE, 'Broken pipe')
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, 'open', broken)
+    assert 'cannot fetch http://127.0.0.1/song.txt' in _message(Remote('http://127.0.0.1/song.txt', 'song.txt'))
 
 
 def test_folder_in_place_of_a_known_file_is_named(home):

@@ -9,6 +9,7 @@ import pytest
 
 from data import corpus, kept_text, stored_text
 from data.errors import InputError
+from data.output import OutputError
 from data.progress import Progress
 from data.reading import ReadingConfig
 from data.source import Source
@@ -101,11 +102,11 @@ def test_closed_stdout_is_not_an_error_of_the_text(home, tmp_path, monkeypatch, 
     """It is where the progress of a long text is shown."""
 
     def closed(progress, done):
-        raise BrokenPipeError
+        raise OutputError(BrokenPipeError())
 
     monkeypatch.setattr(kept_text, 'LONG', long)
     monkeypatch.setattr(Progress, 'update', closed)
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(OutputError):
         read(ReadingConfig(_write(tmp_path / 'a.txt')))
     assert capsys.readouterr().err == ''
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.output import OutputError
 from pipeline import run
 from pipeline.checkpoints import Checkpoints
 from pipeline.intervals import Interval
@@ -45,10 +46,10 @@ def test_closed_stdout_saves_the_run(config, tmp_path, monkeypatch):
     """As after `| head -1`: the line after the second epoch finds no reader."""
 
     def no_reader(self, line):
-        raise BrokenPipeError
+        raise OutputError(BrokenPipeError())
 
     monkeypatch.setattr(Monitor, 'say', no_reader)
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(OutputError):
         run.run(config, tmp_path / 'run')
     assert tf.train.latest_checkpoint(str(tmp_path / 'run' / 'checkpoints')).endswith('ckpt-4')
 
