@@ -1,5 +1,7 @@
 """A new version takes over without a failed request; a broken one is reported, and the old version stays."""
 
+import concurrent.futures
+import contextlib
 import re
 import shutil
 import threading
@@ -53,50 +55,44 @@ def test_under_load_no_request_fails_and_the_new_version_answers(number, states,
     """A new version, or another one under the same number."""
     served_models.write_half_plus_two(tmp_path / '1')
     server, address = serve([ModelConfig('m', tmp_path)])
-    before_swap = threading.Barrier(THREADS + 1)
-    swapped = threading.Event()
-    problems = []
+    before_swap, swapped = threading.Barrier(THREADS + 1), threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        asking = [pool.submit(_answers, address, worker % 2, before_swap, swapped) for worker in range(THREADS)]
+        try:
+            with contextlib.suppress(threading.BrokenBarrierError):  # the result of a thread says why
+                before_swap.wait(PATIENCE)
+            served_models.write_half_plus_two(tmp_path / 'writing', half=1.0)
+            if number == '1':
+                shutil.rmtree(tmp_path / '1')
+            (tmp_path / 'writing').rename(tmp_path / number)
+            server.manager.poll()
+        finally:
+            swapped.set()
+    for thread in asking:
+        answers = thread.result()
+        assert answers == sorted(answers)
+        assert set(answers) == {2.5, 3.0}
+    server.manager.poll()
+    found = address.http('GET', '/v1/models/m').document['model_version_status']
+    assert [(s['version'], s['state']) for s in found] == states
 
-    def ask(worker):
-        stubs = Stubs(address.grpc)
-        answers = []
-        is_last = False
+
+def _answers(address, over_rest, before_swap, swapped) -> list[float]:
+    """The answers to requests that go on until one is sent after the swap; three of them come before it."""
+    stubs, answers, is_last = Stubs(address.grpc), [], False
+    try:
         while not is_last:
             is_last = swapped.is_set()
-            if worker % 2:
+            if over_rest:
                 answers.append(address.predict('m', {'instances': [1.0]}).document['predictions'][0])
             else:
                 answers.append(float(stubs.predict(predict_request('m', x=[1.0]))['y'][0]))
             if len(answers) == 3:
-                before_swap.wait()
-        if answers != sorted(answers) or set(answers) != {2.5, 3.0}:
-            problems.append(answers)
-
-    def guarded(worker):
-        try:
-            ask(worker)
-        except Exception as error:
-            problems.append(error)
-            before_swap.abort()
-
-    workers = [threading.Thread(target=guarded, args=(worker,)) for worker in range(THREADS)]
-    for worker in workers:
-        worker.start()
-    before_swap.wait()
-    try:
-        served_models.write_half_plus_two(tmp_path / 'writing', half=1.0)
-        if number == '1':
-            shutil.rmtree(tmp_path / '1')
-        (tmp_path / 'writing').rename(tmp_path / number)
-        server.manager.poll()
-    finally:
-        swapped.set()
-    for worker in workers:
-        worker.join()
-    assert problems == []
-    server.manager.poll()
-    found = address.http('GET', '/v1/models/m').document['model_version_status']
-    assert [(s['version'], s['state']) for s in found] == states
+                before_swap.wait(PATIENCE)
+    except Exception:
+        before_swap.abort()
+        raise
+    return answers
 
 
 def test_version_with_a_failing_warm_up_is_not_served(serve, tmp_path):
