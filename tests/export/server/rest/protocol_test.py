@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 import urllib.parse
 
@@ -10,6 +11,7 @@ import pytest
 
 from export.artifact import streaming
 from export.server.models.config import ModelConfig
+from export.server.rest.protocol import ClosingProtocol
 from tests.export.server.client import PATIENCE
 
 
@@ -47,9 +49,12 @@ def test_reader_that_stops_is_disconnected(endless):
     assert server.stop() == 0
 
 
-def test_reader_that_goes_on_has_no_limit(endless):
-    """The buffers are full again and again, each time for less than the limit."""
+def test_reader_that_goes_on_has_no_limit(endless, monkeypatch):
+    """It reads nothing until the buffers are full, then all, for longer than the limit."""
+    full, pause = threading.Event(), ClosingProtocol.pause_writing
+    monkeypatch.setattr(ClosingProtocol, 'pause_writing', lambda self: pause(self) or full.set())
     _, reader = endless(1000)
+    assert full.wait(PATIENCE)
     end = time.monotonic() + 2.5
     while time.monotonic() < end:
         assert reader.recv(2**16)
